@@ -4,7 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import NamedTuple
 
 from isodrop.domain.s3_uri import S3Uri
-from isodrop_cli.failures import ExplainedError, describe_failure
+from isodrop_cli.failures import ExplainedError, describe_error
 
 
 class NotUtf8Error(ExplainedError):
@@ -35,7 +35,7 @@ def _parse_address(text: str) -> Address:
         text.encode()
     except UnicodeEncodeError as error:
         # Not a ValueError: argparse would turn it into a usage error with its own message.
-        raise NotUtf8Error(describe_failure(error)) from error
+        raise NotUtf8Error(describe_error(error)) from error
     if "://" not in text:
         if not text:
             raise ArgumentTypeError("a key must have at least one character")

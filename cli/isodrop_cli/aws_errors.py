@@ -45,7 +45,7 @@ class Hints:
     not_found: str = ""
 
 
-OBJECT: Final = Hints(
+OBJECT_HINTS: Final = Hints(
     sign_in="sign in (aws sso login, aws configure) or choose a profile (AWS_PROFILE);"
     " a file on this machine needs no credentials",
     region="set AWS_DEFAULT_REGION to the bucket's Region, such as eu-central-1",
@@ -53,7 +53,7 @@ OBJECT: Final = Hints(
     not_found="there is no such object; check with aws s3 ls, and check the account and Region",
 )
 """For an object in any bucket."""
-STACK: Final = Hints(
+STACK_HINTS: Final = Hints(
     sign_in="sign in (aws sso login, aws configure) or choose a profile with --profile",
     region="set the stack's Region with --region or AWS_DEFAULT_REGION, such as eu-central-1",
     grant="request that permission, or choose another profile with --profile",
@@ -62,27 +62,27 @@ STACK: Final = Hints(
 
 NETWORK: Final = "check the network, the Region, and AWS_ENDPOINT_URL if it is set"
 _BUSY: Final = "AWS is busy: try again in a minute"
-_PROFILE: Final = "correct the profile in the AWS config file (aws configure list shows which)"
+_PROFILE_HINT: Final = "correct the profile in the AWS config file (aws configure list shows which)"
 _NOT_FROM_AWS: Final = (
     "the response is not from AWS: sign in to the network, or check HTTPS_PROXY and"
     " AWS_ENDPOINT_URL"
 )
-_CLOCK: Final = "set this machine's clock"
+_CLOCK_HINT: Final = "set this machine's clock"
 _CA_BUNDLE: Final = "if a proxy inspects TLS, set AWS_CA_BUNDLE to a file with its certificate"
-_MFA: Final = (
+_MFA_HINT: Final = (
     "the profile requires an MFA code, and there is no terminal to enter it: sign in first (aws sso"
     " login, or aws sts get-session-token), or run the command in a terminal"
 )
-_CREDENTIAL_PROCESS: Final = (
+_CREDENTIAL_PROCESS_HINT: Final = (
     "run the profile's credential_process by itself to see what it prints, correct it, or choose"
     " another profile"
 )
-_CREDENTIAL_FILE: Final = (
+_CREDENTIAL_FILE_HINT: Final = (
     "correct the setting that names that file (AWS_WEB_IDENTITY_TOKEN_FILE, or the profile), or"
     " sign in another way"
 )
 # The modules of the SDK that resolve credentials, and do not wrap all errors.
-_CREDENTIALS: Final = frozenset({"botocore.credentials", "botocore.tokens"})
+_CREDENTIAL_MODULES: Final = frozenset({"botocore.credentials", "botocore.tokens"})
 _PYTHON_ERRORS: Final = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError)
 
 # The first match wins.
@@ -90,9 +90,9 @@ _HINTS_BY_TYPE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (sdk.ProfileNotFound, "aws configure list-profiles lists the profiles"),
     (sdk.ConfigParseError, "correct that file, or set AWS_CONFIG_FILE to another"),
     (sdk.ConfigNotFound, "correct AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"),
-    (sdk.InvalidConfigError, _PROFILE),
-    (sdk.InfiniteLoopConfigError, _PROFILE),
-    (sdk.UnknownCredentialError, _PROFILE),
+    (sdk.InvalidConfigError, _PROFILE_HINT),
+    (sdk.InfiniteLoopConfigError, _PROFILE_HINT),
+    (sdk.UnknownCredentialError, _PROFILE_HINT),
     (sdk.SSLError, _CA_BUNDLE),
     (sdk.ProxyConnectionError, "check HTTPS_PROXY and NO_PROXY"),
     (ResponseParserError, _NOT_FROM_AWS),
@@ -134,7 +134,7 @@ _HEAD_400: Final = (
     " otherwise the object is encrypted with a key that only its uploader has"
 )
 _HINTS_BY_CODE: Final = {
-    **dict.fromkeys(_CLOCK_SKEW, _CLOCK),
+    **dict.fromkeys(_CLOCK_SKEW, _CLOCK_HINT),
     "InvalidObjectState": "restore it from its archive first",
 }
 
@@ -193,7 +193,7 @@ def get_sdk_error(error: BaseException) -> BaseException | None:
     raised = error.__cause__ if isinstance(error, IsodropError) else error
     if isinstance(raised, (*SDK_ERRORS, http.HTTPError)):
         return raised
-    return raised if raised is not None and _python_error_hint(raised, STACK) else None
+    return raised if raised is not None and _python_error_hint(raised, STACK_HINTS) else None
 
 
 def needs_operator(error: IsodropError) -> bool:
@@ -254,7 +254,7 @@ def _describe(error: BaseException) -> str:
 def _hint_by_type(error: BaseException, hints: Hints) -> str:
     """Return the remedy for an error without a code; empty if none is known."""
     if isinstance(error, sdk.CredentialRetrievalError):
-        return _CREDENTIAL_PROCESS if "custom-process" in str(error) else hints.sign_in
+        return _CREDENTIAL_PROCESS_HINT if "custom-process" in str(error) else hints.sign_in
     if isinstance(error, _NO_CREDENTIALS):
         return hints.sign_in
     if isinstance(error, _NO_REGION):
@@ -276,7 +276,7 @@ def _hint_by_code(error: IsodropError, hints: Hints) -> str:
         **_HINTS_BY_CODE,
     }
     if code in _SIGNATURE and not isinstance(error, CredentialsError):
-        return _CLOCK
+        return _CLOCK_HINT
     if code in by_code:
         return by_code[code]
     if isinstance(error, AccessDeniedError):
@@ -302,12 +302,12 @@ def _python_error_hint(error: BaseException, hints: Hints) -> str:
         for frame, _ in walk_tb(error.__traceback__)
     }
     modules = {module for module, _ in places}
-    if modules & _CREDENTIALS:
+    if modules & _CREDENTIAL_MODULES:
         if isinstance(error, EOFError) or "getpass" in modules:
-            return _MFA
+            return _MFA_HINT
         if ("botocore.credentials", "_retrieve_credentials_using") in places:
-            return _CREDENTIAL_PROCESS
-        return _CREDENTIAL_FILE if isinstance(error, OSError) else hints.sign_in
+            return _CREDENTIAL_PROCESS_HINT
+        return _CREDENTIAL_FILE_HINT if isinstance(error, OSError) else hints.sign_in
     if "botocore.endpoint" in modules and isinstance(error, ValueError):
         return NETWORK
-    return _PROFILE if "botocore.configloader" in modules else ""
+    return _PROFILE_HINT if "botocore.configloader" in modules else ""

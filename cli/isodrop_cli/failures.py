@@ -1,4 +1,4 @@
-"""Describe any error that ends a command in one sentence with a remedy.
+"""Describe, in one sentence with a remedy, any error that ends a command.
 
 Does not import the SDK: unless it is loaded, no error can come from AWS.
 """
@@ -28,7 +28,7 @@ class OutputError(ExplainedError):
     """Standard output cannot be written to."""
 
 
-def describe_failure(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Describe what went wrong and what to do about it.
 
     Parameters
@@ -39,10 +39,10 @@ def describe_failure(error: Exception) -> str:
     if isinstance(error, ExplainedError):
         return str(error)
     if "botocore" in sys.modules:
-        from isodrop_cli.aws_errors import STACK, explain, get_sdk_error  # noqa: PLC0415 - loaded
+        from isodrop_cli.aws_errors import STACK_HINTS, explain, get_sdk_error  # noqa: PLC0415 - loaded
 
         if get_sdk_error(error) is not None:
-            return explain(error, STACK)
+            return explain(error, STACK_HINTS)
     if isinstance(error, IsodropError):
         return str(error)
     description = _describe_common(error)

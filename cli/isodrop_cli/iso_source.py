@@ -1,4 +1,4 @@
-"""Open an ISO for reading: a local file, or an object in S3. The only module that opens either."""
+"""Open an ISO for reading: a local file, or an object in S3."""
 
 import os
 import stat
@@ -15,8 +15,8 @@ from isodrop.iso.model import ReadRange
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_trace
 
-# A file is not in a bucket yet.
-BUCKET: Final = "your-bucket"
+# Stands in for the bucket of a local file.
+PLACEHOLDER_BUCKET: Final = "your-bucket"
 
 
 class IsoSourceError(ExplainedError):
@@ -98,23 +98,23 @@ def _open_file(path: Path) -> Iterator[Source]:
             file.seek(offset)
             data = file.read(length)
             if len(data) != length:
-                raise IsoSourceError(f"{path}: the file became shorter while it was read")
+                raise IsoSourceError(f"{path}: the file became shorter while it was being read")
             return data
 
-        yield Source(BUCKET, path.name, file.seek(0, os.SEEK_END), read)
+        yield Source(PLACEHOLDER_BUCKET, path.name, file.seek(0, os.SEEK_END), read)
 
 
 @contextmanager
 def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Imported only here: a command without it starts in a tenth of the time.
     from isodrop.aws.s3 import is_missing, open_any_object  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import OBJECT, explain_errors, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT_HINTS, explain_errors, s3_client  # noqa: PLC0415 - see above
 
     try:
         location = S3Uri.parse(address)
     except ValueError as error:
         raise IsoSourceError(str(error)) from error
-    with explain_errors(OBJECT, IsoSourceError, address):
+    with explain_errors(OBJECT_HINTS, IsoSourceError, address):
         client = s3_client(profile, region)
         began = time.perf_counter()
         try:

@@ -15,7 +15,7 @@ from typing import Final
 from isodrop import __version__
 from isodrop_cli import signals
 from isodrop_cli.exit_codes import ExitCode
-from isodrop_cli.failures import describe_failure
+from isodrop_cli.failures import describe_error
 from isodrop_cli.output.console import configure_streams, discard_output, print_error
 
 COMMANDS: Final = MappingProxyType(
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         configure_streams()
-        with signals.raise_signals():
+        with signals.signals_as_exceptions():
             status = _run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:
@@ -165,7 +165,7 @@ def _report_failure(error: Exception, *, debug: bool) -> int:
         import traceback  # noqa: PLC0415 - rarely needed
 
         traceback.print_exception(error)
-    print_error(describe_failure(error), *_notes(error))
+    print_error(describe_error(error), *_notes(error))
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 WAIT_SECONDS: Final = 5.0
-OVERDUE_SECONDS: Final = 60.0
+UNCLAIMED_SECONDS: Final = 60.0
 """Most uploads are claimed within seconds; after this long something may be wrong."""
 _MAX_EXECUTION_NAMES: Final = 20
 """How many executions of one run may end without claiming it before we give up."""
@@ -41,7 +41,7 @@ class OperatorError(IsodropError):
 class UploadHistory:
     """One upload and its runs, in order."""
 
-    id: str
+    upload_id: str
     address: str
     runs: tuple[Run, ...]
     current: CurrentObject | None = None
@@ -72,17 +72,17 @@ class RunSnapshot:
     steps : StepCount
         The progress of its build, or of its distribution; zeros if there is none, or Image Builder
         does not report it.
-    is_overdue : bool
+    is_unclaimed : bool
         Whether no execution has claimed it within a minute.
     """
 
     run: Run | None
     steps: StepCount
-    is_overdue: bool = False
+    is_unclaimed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class StackOperations:
     """The operations on a stack's uploads.
 
     Attributes
@@ -148,8 +148,8 @@ class Operator:
     def _read_history(
         self, upload: Upload, address: str, current: CurrentObject | None = None
     ) -> UploadHistory:
-        history_id = upload_id(upload)
-        return UploadHistory(history_id, address, self.ledger.list_runs(history_id), current)
+        runs = self.ledger.list_runs(upload_id(upload))
+        return UploadHistory(upload_id(upload), address, runs, current)
 
     def retry(self, history: UploadHistory, overrides: Mapping[str, str]) -> StartedRun:
         """Start another run of an upload, or its first one if no execution has claimed it.
@@ -183,10 +183,10 @@ class Operator:
         )
         for suffix in range(_MAX_EXECUTION_NAMES):
             # All callers use the same name: of two at once, only one starts an execution.
-            name = _execution_name(history.id, number, suffix)
+            name = _execution_name(history.upload_id, number, suffix)
             arn = self.executions.start_execution(name, event)
             if arn is not None:
-                return StartedRun(history.id, number, arn)
+                return StartedRun(history.upload_id, number, arn)
             self._refuse_if_started(history, number, self.executions.arn_for(name))
         raise OperatorError(
             f"{history.address}: {_MAX_EXECUTION_NAMES} executions ended without a result; check"
@@ -195,15 +195,15 @@ class Operator:
 
     def _refuse_if_started(self, history: UploadHistory, number: int, execution: str) -> None:
         """Raise if the execution of that name is running, or the run has been claimed."""
-        run = self.ledger.get_run(history.id, number)
+        run = self.ledger.get_run(history.upload_id, number)
         if run is not None:
             raise _still_open_error(history, number, run.execution_arn)
         found = self.executions.describe_execution(execution)
         if found is not None and not found.has_ended:
             raise _still_open_error(history, number, execution)
 
-    def latest_run(self, history: UploadHistory) -> int:
-        """Find the latest run of an upload: claimed, or started and not claimed yet.
+    def find_latest_run(self, history: UploadHistory) -> int:
+        """Find the number of the latest run of an upload: claimed, or started and not claimed yet.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class Operator:
             return last.request.number
         number = last.request.number + 1
         for suffix in range(_MAX_EXECUTION_NAMES):
-            arn = self.executions.arn_for(_execution_name(history.id, number, suffix))
+            arn = self.executions.arn_for(_execution_name(history.upload_id, number, suffix))
             found = self.executions.describe_execution(arn)
             if found is None:
                 break
@@ -256,7 +256,7 @@ class Operator:
         while True:
             snapshot = self.take_snapshot(self.ledger.get_run(upload_id, number))
             if snapshot.run is None:
-                snapshot = replace(snapshot, is_overdue=now() - began >= OVERDUE_SECONDS)
+                snapshot = replace(snapshot, is_unclaimed=now() - began >= UNCLAIMED_SECONDS)
             if snapshot != previous:
                 yield snapshot
             if snapshot.run is not None and snapshot.run.answered_at is not None:
@@ -274,16 +274,16 @@ class Operator:
         OperatorError
             The execution ended without an answer, or another one claimed the run.
         """
-        # The execution before the run: one that has ended writes nothing anymore.
+        # Read the execution before the run: one that has ended will not write to the run anymore.
         found = self.executions.describe_execution(started.execution)
 
         def check_and_sleep(seconds: float) -> None:
             nonlocal found
             if found is None or found.has_ended:
-                status = "gone" if found is None else found.status
+                status = "no longer exists" if found is None else f"ended as {found.status}"
                 raise OperatorError(
-                    f"the execution is {status} without an answer; the sweep gives one within"
-                    f" minutes: {started.execution}"
+                    f"the execution {status}, without an answer; the sweep publishes the answer"
+                    f" within minutes: {started.execution}"
                 )
             sleep(seconds)
             found = self.executions.describe_execution(started.execution)
@@ -291,7 +291,7 @@ class Operator:
         for snapshot in self.follow_run(started.upload_id, started.number, check_and_sleep, now):
             if snapshot.run is not None and snapshot.run.execution_arn != started.execution:
                 raise OperatorError(
-                    "another execution was first, without your overrides:"
+                    "another execution claimed this run first, without your overrides:"
                     f" {snapshot.run.execution_arn}; when it has its answer, retry again"
                 )
             yield snapshot

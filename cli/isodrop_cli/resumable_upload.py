@@ -88,7 +88,8 @@ def plan_parts(size: int, metadata: Mapping[str, str], smallest: int = MIN_PART_
     metadata : mapping of str to str
         The object's metadata and settings.
     smallest : int
-        The part size is this, doubled until there are not too many parts, plus up to an eighth.
+        The starting point of the part size: doubled until ``MAX_PARTS`` parts suffice, then
+        increased by up to an eighth, which encodes the metadata.
 
     Examples
     --------
@@ -297,7 +298,7 @@ class ResumableUpload:
 
     def _superseded_error(self) -> SupersededError:
         return SupersededError(
-            f"{S3Uri(self.bucket, self.key)}: the multipart upload disappeared repeatedly; make"
+            f"{S3Uri(self.bucket, self.key)}: the multipart upload no longer exists; make"
             " sure that nothing else uploads to this key, then try again"
         )
 
@@ -384,7 +385,7 @@ class ResumableUpload:
             raise
 
     def _matches(self, listed: Mapping[int, ListedPart]) -> bool:
-        # The last part has no particular size.
+        # The size of the last part does not encode the metadata, so that part alone proves nothing.
         return any(number < self.parts.count for number in listed) and all(
             number <= self.parts.count and part.size == self.parts.byte_range(number)[1]
             for number, part in listed.items()
@@ -469,7 +470,7 @@ class ResumableUpload:
             file.seek(offset)
             data = file.read(length)
         if len(data) != length:
-            raise UploadError(f"{self.path}: the file became shorter while it was read")
+            raise UploadError(f"{self.path}: the file became shorter while it was being read")
         return data
 
     def _digests(self, name: str, part_size: int) -> Iterator[bytes]:

@@ -29,8 +29,8 @@ class SignalError(KeyboardInterrupt):
 
 
 @contextmanager
-def raise_signals() -> Iterator[None]:
-    """Raise the signals that end a command inside the block, in the main thread."""
+def signals_as_exceptions() -> Iterator[None]:
+    """Turn the signals that end a command into exceptions, inside the block, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

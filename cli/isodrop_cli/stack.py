@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from isodrop.domain.allow_list import AllowListMode
     from isodrop.domain.model import ImportSettings
     from isodrop.settings import IntakeSettings
-    from isodrop_cli.operations import Operator
+    from isodrop_cli.operations import StackOperations
 
 DEFAULT_NAME: Final = "isodrop"
 
@@ -57,7 +57,7 @@ class Stack:
     session: "Session"
     outputs: Mapping[str, str]
 
-    def make_operator(self) -> "Operator":
+    def make_operations(self) -> "StackOperations":
         """Create an operator for the stack."""
         return _make_operator(self.session, self.outputs)
 
@@ -81,7 +81,7 @@ class Stack:
         return key
 
     def read_settings(self) -> "ImportSettings":
-        """Read the import settings of the stack's function.
+        """Read the import settings of ImportIso.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Stack:
         """
         return self._read_intake_settings().import_settings()
 
-    def read_allow_list_mode(self) -> tuple["AllowListMode", "AllowListSource"]:
+    def read_allow_list_settings(self) -> tuple["AllowListMode", "AllowListSource"]:
         """Read the stack's allow-list mode, and where the list is.
 
         Raises
@@ -113,8 +113,10 @@ class Stack:
     def _read_intake_settings(self) -> "IntakeSettings":
         from isodrop.settings import IntakeSettings  # noqa: PLC0415 - see find_stack
 
-        read: IntakeSettings = IntakeSettings.read(self.read_environment("ImportIsoFunctionName"))
-        return read
+        settings: IntakeSettings = IntakeSettings.read(
+            self.read_environment("ImportIsoFunctionName")
+        )
+        return settings
 
     def read_environment(self, output: str) -> Mapping[str, str]:
         """Read the environment of the function that an output names.
@@ -150,7 +152,7 @@ class Stack:
 
 
 @contextmanager
-def open_operator(options: Namespace) -> Iterator["Operator"]:
+def open_operations(options: Namespace) -> Iterator["StackOperations"]:
     """Find the stack and create an operator for it.
 
     Raises
@@ -159,7 +161,7 @@ def open_operator(options: Namespace) -> Iterator["Operator"]:
         Any error of AWS or boto3, here or inside the block.
     """
     with open_stack(options) as stack:
-        yield stack.make_operator()
+        yield stack.make_operations()
 
 
 @contextmanager
@@ -185,10 +187,13 @@ def find_stack(options: Namespace) -> Iterator[tuple["Session", "StackTypeDef"]]
         Any error of AWS or boto3, here or inside the block.
     """
     # Imported only here: a command without it starts in a tenth of the time.
-    from isodrop_cli.aws_errors import STACK as HINTS  # noqa: PLC0415 - see above
-    from isodrop_cli.aws_errors import explain_errors, make_session  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import (  # noqa: PLC0415 - see above
+        STACK_HINTS,
+        explain_errors,
+        make_session,
+    )
 
-    with explain_errors(HINTS, StackError):
+    with explain_errors(STACK_HINTS, StackError):
         session = make_session(options.profile, options.region)
         yield session, _describe_stack(session, options.stack)
 
@@ -231,14 +236,14 @@ def _read_outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
     return outputs
 
 
-def _make_operator(session: "Session", outputs: Mapping[str, str]) -> "Operator":
+def _make_operator(session: "Session", outputs: Mapping[str, str]) -> "StackOperations":
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see find_stack
     from isodrop.aws.image_builder import ImageBuilder  # noqa: PLC0415 - see find_stack
     from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see find_stack
     from isodrop.aws.step_functions import StepFunctions  # noqa: PLC0415 - see find_stack
-    from isodrop_cli.operations import Operator  # noqa: PLC0415 - see find_stack
+    from isodrop_cli.operations import StackOperations  # noqa: PLC0415 - see find_stack
 
-    return Operator(
+    return StackOperations(
         s3=session.client("s3", config=CONFIG),
         builder=ImageBuilder.connect(session),
         ledger=Ledger.connect(session, outputs["LedgerTableName"]),

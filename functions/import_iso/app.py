@@ -48,6 +48,6 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     execution = event.get("executionArn", f"event:{event['id']}")
     result = intake().process(upload, execution, run_request, malware_scan)
     if result.next_step is not NextStep.SKIP:
-        make_metrics(os.environ).record_upload()
+        make_metrics(os.environ).record_run()
     logger.info("processed", extra={"nextStep": result.next_step, "buildArn": result.build_arn})
     return {"nextStep": result.next_step.value, "buildArn": result.build_arn}

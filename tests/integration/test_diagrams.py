@@ -13,7 +13,7 @@ def test_each_metric_of_a_simulated_upload_is_recorded(
     taken = [(one.name, one.dimensions, one.value) for one in found if one.value]
     assert taken.count(("ExecutionsStarted", "StateMachineArn=ImportStateMachine", 1.0)) == 1
     assert taken.count(("ExecutionsSucceeded", "StateMachineArn=ImportStateMachine", 1.0)) == 1
-    assert taken.count(("Uploads", "service=isodrop", 1.0)) == 1
+    assert taken.count(("Runs", "service=isodrop", 1.0)) == 1
     rejected = "service=isodrop,kind=Rejected"
     for dimensions in ("service=isodrop", rejected, f"{rejected},code=not-an-iso"):
         assert taken.count(("Answers", dimensions, 1.0)) == 1

@@ -424,7 +424,7 @@ def test_an_ami_is_local_by_region_and_by_account_if_one_is_given(
 
 
 class TestOperators:
-    """Operator commands while an image is being distributed."""
+    """StackOperations commands while an image is being distributed."""
 
     def test_a_distribution_is_shown_as_the_current_step(self, harness: ImportHarness) -> None:
         upload = built(harness)

@@ -15,7 +15,7 @@ from isodrop.domain.run import Failure
 from isodrop.errors import TransientError
 from isodrop.services.intake import Intake, NextStep
 from isodrop.services.staging import StagedUpload, Stager
-from isodrop_cli.operations import OVERDUE_SECONDS, WAIT_SECONDS, OperatorError, StartedRun
+from isodrop_cli.operations import UNCLAIMED_SECONDS, WAIT_SECONDS, OperatorError, StartedRun
 from isodrop_local.iso_maker import server_editions
 from tests.integration.conftest import BUCKET
 from tests.support.harness import ImportHarness
@@ -127,18 +127,20 @@ class TestRetrying:
         assert (second.number, first.number) == (1, 1)
         assert second.execution == f"{first.execution}-1"
         # A command that follows the upload waits for it, though it is not claimed yet.
-        assert harness.operator.latest_run(history) == 1
+        assert harness.operator.find_latest_run(history) == 1
 
         harness.abort(second.execution)
 
-        assert harness.operator.latest_run(history) == 0
+        assert harness.operator.find_latest_run(history) == 0
 
     def test_an_ended_execution_is_not_waited_for(self, harness: ImportHarness) -> None:
         answered(harness)
         started = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
         harness.abort(started.execution)
 
-        with pytest.raises(OperatorError, match="ABORTED without an answer; the sweep gives one"):
+        with pytest.raises(
+            OperatorError, match="ended as ABORTED, without an answer; the sweep publishes"
+        ):
             list(harness.operator.follow_execution(started, no_sleep, no_time))
 
     def test_the_slower_of_two_operators_sees_the_first_one_s_request(
@@ -155,7 +157,7 @@ class TestRetrying:
 
 
 class TestFollowing:
-    def test_an_unclaimed_run_is_overdue_once_until_it_is_claimed(
+    def test_an_unclaimed_run_is_reported_once_until_it_is_claimed(
         self, harness: ImportHarness
     ) -> None:
         upload = harness.upload("a.iso", harness.iso(server_editions()))
@@ -163,20 +165,20 @@ class TestFollowing:
 
         def sleep(seconds: float) -> None:
             passed[0] += seconds
-            if passed[0] > 2 * OVERDUE_SECONDS:
+            if passed[0] > 2 * UNCLAIMED_SECONDS:
                 harness.follow(upload, "execution-1")
 
         snapshots = [
-            (snapshot.run is not None, snapshot.is_overdue, passed[0])
+            (snapshot.run is not None, snapshot.is_unclaimed, passed[0])
             for snapshot in harness.operator.follow_run(
                 upload_id(upload), 0, sleep, lambda: passed[0]
             )
         ]
 
-        after = 2 * OVERDUE_SECONDS + WAIT_SECONDS
+        after = 2 * UNCLAIMED_SECONDS + WAIT_SECONDS
         assert snapshots == [
             (False, False, 0),
-            (False, True, OVERDUE_SECONDS),
+            (False, True, UNCLAIMED_SECONDS),
             (True, False, after),
         ]
 

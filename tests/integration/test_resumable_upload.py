@@ -279,7 +279,7 @@ def test_a_file_that_shrinks_while_it_is_sent_is_not_completed(
 
     one.s3.meta.events.register("provide-client-params.s3.UploadPart", shrink)
 
-    with pytest.raises(UploadError, match="became shorter while it was read"):
+    with pytest.raises(UploadError, match="became shorter while it was being read"):
         one.send(None, nothing)
     assert set(wire.again()) == {1, 2}
     assert one.head_object() is None

@@ -19,7 +19,7 @@ from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.content import PART_SIZE
 from isodrop.errors import IsodropError
-from isodrop_cli.operations import Operator
+from isodrop_cli.operations import StackOperations
 from isodrop_local.stack import Event, LocalStack, StackError, credentials
 from tests.resilience.actors import (
     copied_etag,
@@ -227,7 +227,7 @@ class EmulatorRun:
             self.stack.outputs[name] for name in ("ImportStateMachineArn", "LedgerTableName")
         )
         dynamodb = boto3.resource("dynamodb", endpoint_url=self.stack.endpoint, **credentials())
-        operator = Operator(
+        operator = StackOperations(
             s3=self.stack.client("s3"),
             builder=ImageBuilder(self.stack.client("imagebuilder"), self.stack.client("ec2")),
             ledger=Ledger(dynamodb.Table(table)),

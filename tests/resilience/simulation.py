@@ -33,7 +33,7 @@ from isodrop.aws.ledger import Ledger
 from isodrop.aws.staging import StagingBucket
 from isodrop.aws.step_functions import Execution as StepFunctionsExecution
 from isodrop.aws.step_functions import StepFunctions
-from isodrop_cli.operations import Operator, OperatorError
+from isodrop_cli.operations import OperatorError, StackOperations
 from isodrop_local.faults import LOST_RESPONSE, Fault
 from isodrop_local.image_builder import FakeImageBuilder, LostResponseError, ServiceError
 from isodrop_local.template import definition
@@ -362,7 +362,7 @@ class Simulation(SimulatedServices):
 
     def _retry(self, key: str) -> None:
         """Retry an upload as isodrop retry does."""
-        operator = Operator(
+        operator = StackOperations(
             s3=self.outside("s3"),
             builder=ImageBuilder(_UNUSED, _UNUSED),
             ledger=Ledger(new_session().resource("dynamodb").Table("ledger")),

@@ -19,8 +19,8 @@ from tests.unit.test_monitoring import METRIC_DIMENSIONS, RUNBOOK
 # Options of the AWS CLI that are no parameters of an operation.
 CLI_ONLY = {"cli-binary-format"}
 WHERE_NOT_ZERO = {
-    *("OpenRuns", "OldestOpenRunAge", "OpenBuilds", "BuildsUnderWay", "BuildsToday"),
-    *("SweepActions", "SweepAnswers", "SweepStarts", "SweepErrors", "ActionRequired"),
+    *("OpenRuns", "OldestOpenRunAge", "AwaitedBuilds", "SlotsInUse", "BuildsToday"),
+    *("SweepActions", "SweepAnswers", "SweepStarts", "SweepItemErrors", "ActionRequired"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Operator commands on the deployed template."""
+"""StackOperations commands on the deployed template."""
 
 import json
 from collections.abc import Callable

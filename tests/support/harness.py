@@ -41,7 +41,7 @@ from isodrop.services.reporting import Reporter
 from isodrop.services.staging import Stager
 from isodrop.services.submission import BuildSubmitter
 from isodrop.services.sweep import Sweeper
-from isodrop_cli.operations import Operator
+from isodrop_cli.operations import StackOperations
 from isodrop_local.image_builder import FakeImageBuilder, client
 from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
 from tests.integration.conftest import BUCKET, STAGING
@@ -284,9 +284,9 @@ class ImportHarness:
         ).run()
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> StackOperations:
         """The operator of this stack."""
-        return Operator(
+        return StackOperations(
             s3=self.client("s3"),
             builder=self.builder,
             ledger=self.ledger,

@@ -31,7 +31,7 @@ METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     # A rule on the default bus has only its name as a dimension; both rules are there.
     ("AWS/Events", "FailedInvocations"): {("RuleName",)},
     ("AWS/Lambda", "Errors"): {("FunctionName",)},
-    (NAMESPACE, "Uploads"): {("service",)},
+    (NAMESPACE, "Runs"): {("service",)},
     (NAMESPACE, "Answers"): {("service",), ("service", "kind"), ("service", "kind", "code")},
     (NAMESPACE, "ActionRequired"): {("service",)},
     (NAMESPACE, "TimeToAnswer"): {("service",), ("service", "kind")},
@@ -39,13 +39,13 @@ METRIC_DIMENSIONS: dict[tuple[str, str], set[tuple[str, ...]]] = {
     (NAMESPACE, "InspectionBytes"): {("service",)},
     (NAMESPACE, "OpenRuns"): {("service",)},
     (NAMESPACE, "OldestOpenRunAge"): {("service",)},
-    (NAMESPACE, "OpenBuilds"): {("service",)},
-    (NAMESPACE, "BuildsUnderWay"): {("service",)},
+    (NAMESPACE, "AwaitedBuilds"): {("service",)},
+    (NAMESPACE, "SlotsInUse"): {("service",)},
     (NAMESPACE, "BuildsToday"): {("service",)},
     (NAMESPACE, "SweepActions"): {("service",)},
     (NAMESPACE, "SweepAnswers"): {("service",)},
     (NAMESPACE, "SweepStarts"): {("service",)},
-    (NAMESPACE, "SweepErrors"): {("service",)},
+    (NAMESPACE, "SweepItemErrors"): {("service",)},
 }
 SUMS = {(NAMESPACE, "SweepActions"), (NAMESPACE, "ActionRequired")}
 """For alarms only: the dashboard shows the metrics that they sum up."""
@@ -236,8 +236,8 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
     whole, some = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     swept = names(whole)
     assert swept == {
-        *("OpenRuns", "OldestOpenRunAge", "OpenBuilds", "SweepActions", "SweepAnswers"),
-        *("SweepStarts", "BuildsUnderWay", "BuildsToday", "SweepErrors"),
+        *("OpenRuns", "OldestOpenRunAge", "AwaitedBuilds", "SweepActions", "SweepAnswers"),
+        *("SweepStarts", "SlotsInUse", "BuildsToday", "SweepItemErrors"),
     }
     assert names(some) == {"SweepActions", "SweepStarts"}
     assert {(NAMESPACE, name) for name in swept} <= METRIC_DIMENSIONS.keys()

@@ -39,7 +39,7 @@ class CapturedView(StepsView):
     def show(self, event: ProgressEvent) -> None:
         """Add an event to the view, and capture it once during the build."""
         super().show(event)
-        if event.step == "building" and event.share and not self._is_captured:
+        if event.step == "building" and event.fraction and not self._is_captured:
             self._is_captured = True
             self.capture()
 

@@ -23,10 +23,10 @@ from isodrop.errors import AccessDeniedError, IsodropError
 from isodrop_cli.commands import doctor
 from isodrop_cli.doctor import Aws, CheckContext, run_checks
 from isodrop_cli.exit_codes import ExitCode
-from isodrop_cli.operations import Operator
+from isodrop_cli.operations import StackOperations
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
 from isodrop_cli.output.run_format import EXIT_CODES, answer_kind, get_state, parse_answer
-from isodrop_cli.stack import add_stack_options, find_stack, open_operator
+from isodrop_cli.stack import add_stack_options, find_stack, open_operations
 from tools.smoke import points
 
 POLL_SECONDS: Final = 10.0
@@ -104,7 +104,7 @@ def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int
     if not options.yes and not _ask_consent():
         print_error("no consent: nothing was spent")
         return ExitCode.ERROR
-    with open_operator(options) as operator:
+    with open_operations(options) as operator:
         key = _upload(operator, context, options.iso)
         run, observations = _follow(operator, key, sleep)
         return _print_report(operator, session, run, observations)
@@ -117,7 +117,7 @@ def _ask_consent() -> bool:
         return False
 
 
-def _upload(operator: Operator, context: CheckContext, iso: Path) -> str:
+def _upload(operator: StackOperations, context: CheckContext, iso: Path) -> str:
     """Upload the ISO; if overrides allow it, as an import of its own, so that a build starts."""
     key = context.parameter("KeyPrefix") + iso.name
     metadata = {}
@@ -129,7 +129,7 @@ def _upload(operator: Operator, context: CheckContext, iso: Path) -> str:
 
 
 def _follow(
-    operator: Operator, key: str, sleep: Callable[[float], object]
+    operator: StackOperations, key: str, sleep: Callable[[float], object]
 ) -> tuple[Run, Observations]:
     """Wait for the answer, and observe meanwhile what is not documented."""
     observations, state = Observations(), ""
@@ -153,7 +153,7 @@ def _follow(
         sleep(POLL_SECONDS)
 
 
-def _repeat_request(operator: Operator, run: Run, when: str) -> points.Point:
+def _repeat_request(operator: StackOperations, run: Run, when: str) -> points.Point:
     """Send the frozen request once more."""
     attempt, build_arn = _attempt(operator, run), str(run.import_build.arn)
     if attempt is None:
@@ -169,19 +169,21 @@ def _repeat_request(operator: Operator, run: Run, when: str) -> points.Point:
     return points.token(when, build_arn, repeated_arn)
 
 
-def _attempt(operator: Operator, run: Run) -> Attempt | None:
+def _attempt(operator: StackOperations, run: Run) -> Attempt | None:
     if run.import_build.attempt is None:
         return None
     return operator.ledger.get_attempt(run.import_build.attempt)
 
 
-def _is_listed(operator: Operator, build_arn: str) -> bool:
+def _is_listed(operator: StackOperations, build_arn: str) -> bool:
     version = build_arn.rsplit("/", 1)[0]
     listed = operator.builder.imagebuilder.list_image_build_versions(imageVersionArn=version)
     return any(each.get("arn") == build_arn for each in listed.get("imageSummaryList", ()))
 
 
-def _print_report(operator: Operator, session: Any, run: Run, observations: Observations) -> int:
+def _print_report(
+    operator: StackOperations, session: Any, run: Run, observations: Observations
+) -> int:
     answer = parse_answer(run) or {}
     kind = answer_kind(answer)
     data = answer["detail"]["data"]
@@ -204,7 +206,7 @@ def _print_report(operator: Operator, session: Any, run: Run, observations: Obse
 
 
 def _points(
-    operator: Operator, run: Run, observations: Observations, history: list[Any], kind: str
+    operator: StackOperations, run: Run, observations: Observations, history: list[Any], kind: str
 ) -> Iterator[points.Point]:
     if run.import_build.arn is not None:
         if kind == "Succeeded":
@@ -230,7 +232,7 @@ def _points(
 
 
 def _observe_surroundings(
-    operator: Operator, session: Any, run: Run, data: Mapping[str, Any]
+    operator: StackOperations, session: Any, run: Run, data: Mapping[str, Any]
 ) -> Iterator[points.Point]:
     """Observe the build's AMI and log, and an import of an object that does not exist."""
     if run.import_build.arn is None:
@@ -247,7 +249,7 @@ def _observe_surroundings(
 
 
 def _ami_tags(
-    operator: Operator, home: str, amis: Iterable[Mapping[str, Any]]
+    operator: StackOperations, home: str, amis: Iterable[Mapping[str, Any]]
 ) -> dict[str, str] | None:
     ids = [str(each["id"]) for each in amis if each["region"] == home]
     found = operator.builder.ec2.describe_images(ImageIds=ids)["Images"] if ids else []
@@ -267,7 +269,7 @@ def _log_writers(session: Any, log_group: str) -> points.Point:
     return points.log_writers(users, f"CloudTrail knows of no stream in {log_group} yet")
 
 
-def _without_object(operator: Operator, run: Run) -> points.Point:
+def _without_object(operator: StackOperations, run: Run) -> points.Point:
     """Send the frozen request for an object that does not exist, under another name."""
     attempt = _attempt(operator, run)
     if attempt is None:
@@ -287,7 +289,7 @@ def _without_object(operator: Operator, run: Run) -> points.Point:
     return points.missing_object(None, build_arn)
 
 
-def _history(operator: Operator, execution: str) -> Iterator[Mapping[str, Any]]:
+def _history(operator: StackOperations, execution: str) -> Iterator[Mapping[str, Any]]:
     pages = operator.executions.client.get_paginator("get_execution_history")
     for page in pages.paginate(executionArn=execution):
         yield from (dict(event) for event in page["events"])

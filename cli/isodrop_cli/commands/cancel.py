@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop_cli.args import add_address
 from isodrop_cli.exit_codes import ExitCode
-from isodrop_cli.stack import add_stack_options, open_operator
+from isodrop_cli.stack import add_stack_options, open_operations
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -48,12 +48,14 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Cancel the import, and return the exit status."""
-    with open_operator(options) as operator:
+    with open_operations(options) as operator:
         bucket, key = options.upload
         history = operator.get_history(bucket, key, options.version_id)
         build_arn = operator.cancel(history, include_others=options.yes)
     if build_arn is None:
-        print("cancelled before its build started; the answer follows at its next retry")
+        print(
+            "cancelled before its build started; the answer is published at the import's next retry"
+        )
     else:
-        print(f"cancelling {build_arn}; the answer follows when the build has stopped")
+        print(f"cancelling {build_arn}; the answer is published when the build has stopped")
     return ExitCode.OK

@@ -55,7 +55,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 def run(options: Namespace) -> ExitCode:
     """Run the checks, print their results, and return the exit status."""
     with find_stack(options) as (session, stack):
-        from isodrop_cli.doctor import Aws, CheckContext, run_checks  # noqa: PLC0415 - needs an SDK
+        from isodrop_cli.doctor import Aws, CheckContext, run_checks  # noqa: PLC0415 - needs the SDK
 
         context = CheckContext(Aws(session), stack, utc_now(), options.profile)
         results = tuple(run_checks(context))

@@ -16,7 +16,7 @@ FUNCTIONS: Final = {
     "ReportBuild": "ReportBuildFunctionName",
     "Sweep": "SweepFunctionName",
 }
-"""The functions' logical ids, and the outputs that have their names."""
+"""The functions' logical ids, and the outputs whose values are their names."""
 ENDPOINT: Final = "AWS_ENDPOINT_URL"
 BUCKET: Final = "UPLOAD_BUCKET"
 

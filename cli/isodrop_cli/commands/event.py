@@ -28,8 +28,9 @@ PART_SIZE: Final = 8 * 1024 * 1024
 
 _EPILOG: Final = """\
 By default the object's ETag, size and version are read from S3. The same
-object gives the same event: invoking a function twice is a repeated delivery,
-and for an upload that the stack has processed nextStep is "skip". --sequencer
+object always gives the same event, so invoking ImportIso twice acts like a
+repeated delivery: it returns the nextStep "skip" once the stack has processed
+the upload. --sequencer
 simulates another upload of the object; pass a different value each time. The
 event then has no version id, because that would identify the upload. --report
 prints the event that the state machine sends to ReportBuild after ImportIso has
@@ -201,17 +202,17 @@ def _head_object(bucket: str, key: str, options: Namespace) -> ObjectInfo:
     """Read the object's properties from S3. Only this part needs boto3."""
     from botocore.parsers import ResponseParserError  # noqa: PLC0415 - see above
 
-    from isodrop_cli.aws_errors import OBJECT, explain_errors, s3_client  # noqa: PLC0415 - see above
+    from isodrop_cli.aws_errors import OBJECT_HINTS, explain_errors, s3_client  # noqa: PLC0415 - see above
 
     version: dict[str, Any] = (
         {} if options.version_id is None else {"VersionId": options.version_id}
     )
     try:
-        with explain_errors(OBJECT, NoEventError, str(S3Uri(bucket, key))):
+        with explain_errors(OBJECT_HINTS, NoEventError, str(S3Uri(bucket, key))):
             client = s3_client(options.profile, options.region)
             head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **version)
             if not head.keys() >= _HEADERS:
-                raise ResponseParserError("HeadObject: not a response of S3")
+                raise ResponseParserError("HeadObject: not a response from S3")
     except NoEventError as error:
         raise NoEventError(f"{error}; {_OFFLINE}") from error
     region = client.meta.region_name

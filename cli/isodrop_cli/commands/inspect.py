@@ -151,7 +151,7 @@ def _hash(source: Source) -> ContentHashes:
 
 def _apply_allow_list(inspection: Inspection, stack: "Stack") -> Inspection:
     """Apply the stack's allow-list, if the hash is known."""
-    mode, source = stack.read_allow_list_mode()
+    mode, source = stack.read_allow_list_settings()
     plan = inspection.decision
     if mode is AllowListMode.OFF or isinstance(plan, Rejection):
         return inspection

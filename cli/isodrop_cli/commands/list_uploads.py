@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_fields, print_json, print_table
 from isodrop_cli.output.run_format import STATES, as_json, to_row
-from isodrop_cli.stack import add_stack_options, open_operator
+from isodrop_cli.stack import add_stack_options, open_operations
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -64,7 +64,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Print the runs, and return the exit status."""
-    with open_operator(options) as operator:
+    with open_operations(options) as operator:
         runs = operator.list_recent(options.limit, only_open=options.open)
         usage = operator.get_build_usage(datetime.now(UTC)) if console() else None
     if options.json:
@@ -84,8 +84,8 @@ def run(options: Namespace) -> ExitCode:
 
 def _format_usage(usage: "BuildUsage", limits: "BuildLimits") -> str:
     return (
-        f"builds: {usage.under_way} of {limits.at_once} at once, {usage.today} of {limits.per_day}"
-        " today (UTC)"
+        f"builds: {usage.under_way} of {limits.at_once} in progress,"
+        f" {usage.today} of {limits.per_day} started today (UTC)"
     )
 
 

@@ -62,7 +62,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 
 def separate_names(arguments: Sequence[str]) -> list[str]:
-    """Move names that begin with a hyphen behind ``--``, so that they are not parsed as options.
+    """Move names that begin with a hyphen after ``--``, so that they are not parsed as options.
 
     A shell's ``*.iso`` may expand to such a name. Whatever begins with one hyphen is a name, except
     ``-h``; whatever begins with two is a name if it has a dot, so that a misspelled option is still

@@ -12,7 +12,7 @@ from isodrop_cli.output.following import get_exit_code, render_all
 from isodrop_cli.output.renderers import make_renderer
 from isodrop_cli.output.run_format import as_json, to_pairs
 from isodrop_cli.override_args import add_set
-from isodrop_cli.stack import add_stack_options, open_operator
+from isodrop_cli.stack import add_stack_options, open_operations
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -42,8 +42,8 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command = commands.add_parser(
         "retry",
         help=summary,
-        description="Start another run of an upload that has its answer, or the first run of one\n"
-        "whose event was not delivered.",
+        description="Start another run of an upload that already has an answer, or the first\n"
+        "run of one whose event was not delivered.",
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -61,7 +61,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Start a run, follow it with ``--wait``, and return the exit status."""
-    with open_operator(options) as operator:
+    with open_operations(options) as operator:
         history = operator.get_history(*options.upload)
         started = operator.retry(history, dict(options.set))
         if not options.wait:

@@ -7,7 +7,7 @@ from isodrop_cli.args import add_address
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
 from isodrop_cli.output.run_format import as_json, to_pairs
-from isodrop_cli.stack import add_stack_options, open_operator
+from isodrop_cli.stack import add_stack_options, open_operations
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -49,7 +49,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Print the runs, and return the exit status."""
-    with open_operator(options) as operator:
+    with open_operations(options) as operator:
         bucket, key = options.upload
         history = operator.get_history(bucket, key, options.version_id)
     if not history.runs:

@@ -48,15 +48,15 @@ The overrides for --set are:
 
 In a pipe each line has these fields separated by tabs: time, step, message.
 With --json each line is an object with event, time, key, step and message. The
-events are inspected, note, uploading, uploaded, state, overdue (the import has
-not started within a minute), and finally answer, which has all fields of
+events are inspected, note, uploading, uploaded, state, unclaimed (the import
+has not started within a minute), and finally answer, which has all fields of
 isodrop status --json.
 
 examples:
   isodrop upload Win11.iso
   isodrop upload Win11.iso --set edition=EnterpriseN --set image-index=4
   isodrop upload Win11.iso --key lab/Win11_24H2.iso --no-wait
-  isodrop upload Win11.iso --sse aws:kms --sse-kms-key-id KEY --tag team=desktop
+  isodrop upload Win11.iso --sse aws:kms --sse-kms-key-id KEY --tag team=x
   isodrop upload Win11.iso --json | jq -r 'select(.event == "answer") | .state'
 
 exit status: the result: 0 succeeded, 3 rejected (also if it was not uploaded
@@ -86,7 +86,9 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
         choices=("AES256", "aws:kms"),
         help="the object's encryption (default: the bucket's)",
     )
-    command.add_argument("--sse-kms-key-id", metavar="KEY", help="the KMS key to encrypt it with")
+    command.add_argument(
+        "--sse-kms-key-id", metavar="KMS_KEY", help="the KMS key to encrypt it with"
+    )
     command.add_argument(
         "--tag",
         metavar="KEY=VALUE",
@@ -113,10 +115,10 @@ def run(options: Namespace) -> ExitCode:
         with open_stack(options) as stack:
             key = stack.resolve_key(options.file.name, options.key)
             key.encode()  # a key must be UTF-8
-            run = FileUpload(stack, options.file, key, dict(options.set), hint, settings)
-            title = f"{options.file.name} to {run.address}"
+            file_upload = FileUpload(stack, options.file, key, dict(options.set), hint, settings)
+            title = f"{options.file.name} to {file_upload.address}"
             with make_renderer(as_json=options.json, title=title) as renderer:
-                return run.upload_and_follow(
+                return file_upload.upload_and_follow(
                     renderer, force=options.force, follow=not options.no_wait
                 )
     except BaseException as error:
@@ -192,13 +194,15 @@ class FileUpload:
         transfer = self._make_transfer(size)
         existing_run = None if force else self._find_existing(transfer, renderer)
         if existing_run is None:
-            with hash_in_background(self.path) as hashes:  # in parallel: 6 GB take half a minute
+            with hash_in_background(
+                self.path
+            ) as hashes:  # in parallel: hashing 6 GB takes half a minute
                 existing_run = self._send(transfer, renderer, hashes)
         upload_id, number = existing_run
         if not follow:
             return ExitCode.OK
         self.resume_hint.text = f"the import continues; follow it with isodrop watch {self.address}"
-        snapshots = self.stack.make_operator().follow_run(
+        snapshots = self.stack.make_operations().follow_run(
             upload_id, number, time.sleep, time.monotonic
         )
         return render_all(renderer, snapshots, self.key)
@@ -222,7 +226,7 @@ class FileUpload:
         plan = inspection.decision
         message = (
             f"{plan.name} {plan.semantic_version}; {plan.edition} is image {plan.image_index};"
-            f" by {_SETTINGS_LABELS[origin]}"
+            f" according to {_SETTINGS_LABELS[origin]}"
         )
         renderer.show(ProgressEvent("inspected", self.key, "inspect", message, utc_now(), data))
         return source.size
@@ -260,14 +264,14 @@ class FileUpload:
         renderer.show(ProgressEvent("note", self.key, "upload", message, utc_now()))
         if not transfer.has_same_bytes(head):
             return None
-        operator = self.stack.make_operator()
+        operator = self.stack.make_operations()
         history = operator.get_history(self.bucket, self.key)
         message = (
             "identical object exists; isodrop retry imports it again, --force uploads it again"
         )
         data = {**self._object(head.get("VersionId"), head["ETag"].strip('"')), "sent": False}
         renderer.show(ProgressEvent("uploaded", self.key, "upload", message, utc_now(), data))
-        return history.id, operator.latest_run(history)
+        return history.upload_id, operator.find_latest_run(history)
 
     def _has_same_settings(self, head: Mapping[str, Any]) -> bool:
         """Whether the object has the same overrides, and the requested encryption."""

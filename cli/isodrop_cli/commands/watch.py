@@ -14,16 +14,16 @@ from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.following import render_all
 from isodrop_cli.output.progress import ProgressTracker
 from isodrop_cli.output.renderers import make_renderer
-from isodrop_cli.stack import add_stack_options, open_operator
+from isodrop_cli.stack import add_stack_options, open_operations
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from isodrop.domain.run import Run
-    from isodrop_cli.operations import Operator
+    from isodrop_cli.operations import StackOperations
 
 _LAG: Final = timedelta(minutes=10)
-"""How long after it was claimed a run may first be listed; the ledger's index lags by less."""
+"""How long after its claim a run may first appear in the list; the index lags by less than this."""
 _EPILOG: Final = """\
 Without KEY the command follows all imports in progress and all new ones, until
 Ctrl-C. In a pipe each line has these fields separated by tabs: time, key (only
@@ -59,29 +59,29 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Follow the runs, and return the exit status."""
-    with open_operator(options) as operator:
+    with open_operations(options) as operator:
         if options.upload is None:
             _follow_all(operator, as_json=options.json)
         return _follow_one(operator, options.upload, as_json=options.json)
 
 
-def _follow_one(operator: "Operator", address: Address, *, as_json: bool) -> ExitCode:
+def _follow_one(operator: "StackOperations", address: Address, *, as_json: bool) -> ExitCode:
     history = operator.get_history(*address)
     snapshots = operator.follow_run(
-        history.id, operator.latest_run(history), time.sleep, time.monotonic
+        history.upload_id, operator.find_latest_run(history), time.sleep, time.monotonic
     )
     with make_renderer(as_json=as_json, title=history.address) as renderer:
         return render_all(renderer, snapshots, address.key)
 
 
-def _follow_all(operator: "Operator", *, as_json: bool) -> NoReturn:
+def _follow_all(operator: "StackOperations", *, as_json: bool) -> NoReturn:
 
-    from isodrop_cli import operations  # noqa: PLC0415 - needs an SDK
+    from isodrop_cli import operations  # noqa: PLC0415 - needs the SDK
 
     tracker = ProgressTracker()
     began = utc_now()
     still_open: list[Run] = []
-    with make_renderer(as_json=as_json, of_many=True) as renderer:
+    with make_renderer(as_json=as_json, many_runs=True) as renderer:
         while True:
             since = timestamp(max(began, utc_now() - _LAG))
             runs = operator.list_active(since, still_open)

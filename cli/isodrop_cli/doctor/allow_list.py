@@ -60,7 +60,8 @@ def _check_bucket(context: CheckContext, uri: str) -> CheckResult | None:
         )
     if context.call("s3", "GetBucketVersioning", Bucket=bucket).get("Status") != "Enabled":
         return warned(
-            f"the bucket {bucket} of the allow-list is not versioned: its changes leave no trace",
+            f"the bucket {bucket} of the allow-list is not versioned: changes to the list leave no"
+            " trace",
             context.command(
                 *("s3api", "put-bucket-versioning", "--bucket", bucket),
                 *("--versioning-configuration", "Status=Enabled"),

@@ -18,7 +18,7 @@ _ROUTE_TARGETS: Final = (
     *("VpcPeeringConnectionId", "CoreNetworkArn", "LocalGatewayId", "CarrierGatewayId"),
 )
 _EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
-_QUOTA: Final = "concurrent"
+_QUOTA_NAME_PART: Final = "concurrent"
 
 
 def infrastructure(context: CheckContext) -> CheckResult:
@@ -211,7 +211,9 @@ def quota(context: CheckContext) -> CheckResult:
         request["NextToken"] = page["NextToken"]
     count = int(found["Value"])
     if count >= 1:
-        return passed(f"the quota allows {count} concurrent builds in this Region; more wait")
+        return passed(
+            f"the quota allows {count} concurrent builds in this Region; further builds wait"
+        )
     return failed(
         "the quota of concurrent builds is 0",
         context.command(
@@ -225,7 +227,7 @@ def concurrent_builds(quotas: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] 
     """Find the quota of concurrent builds by its name: its code is not documented."""
     for each in quotas:
         name = str(each.get("QuotaName", "")).lower()
-        if _QUOTA in name and ("build" in name or "image" in name):
+        if _QUOTA_NAME_PART in name and ("build" in name or "image" in name):
             return each
     return None
 

@@ -89,7 +89,7 @@ def definition(context: CheckContext) -> CheckResult:
 
 
 def sdk_fields(context: CheckContext) -> CheckResult:
-    """Check whether Step Functions' SDK returns step counts; only an execution can show that."""
+    """Check, in past executions, whether Step Functions' SDK integration returns step counts."""
     arn = context.resource("ImportStateMachine")
     request = {"stateMachineArn": arn, "statusFilter": "SUCCEEDED", "maxResults": 10}
     ended = context.call("stepfunctions", "ListExecutions", **request)["executions"]
@@ -102,11 +102,11 @@ def sdk_fields(context: CheckContext) -> CheckResult:
         )
         counted = steps_counted(history)
         if counted is True:
-            return passed("Step Functions' SDK returns the step counts of a build")
+            return passed("Step Functions' SDK integration returns the step counts of a build")
         if counted is False:
             return warned(
-                "Step Functions' SDK does not return the step counts of a build, so notifications"
-                " report the status only"
+                "Step Functions' SDK integration does not return the step counts of a build, so"
+                " notifications report only the status"
             )
     return passed("no build has finished yet; step counts are optional")
 
@@ -118,10 +118,10 @@ def steps_counted(history: Mapping[str, Any]) -> bool | None:
         response = event.get("taskSucceededEventDetails", {})
         if f"{response.get('resourceType')}:{response.get('resource')}" != _STEPS:
             continue
-        runs = json.loads(response.get("output", "{}")).get("WorkflowExecutions", [])
-        if any("TotalStepsSucceeded" in run for run in runs):
+        executions = json.loads(response.get("output", "{}")).get("WorkflowExecutions", [])
+        if any("TotalStepsSucceeded" in each for each in executions):
             return True
-        found_counts = False if runs else found_counts
+        found_counts = False if executions else found_counts
     return found_counts
 
 
@@ -135,8 +135,9 @@ def dead_letter_queue(context: CheckContext) -> CheckResult:
         return passed("the dead-letter queue is empty")
     return warned(
         f"EventBridge could not deliver {count} events; the sweep starts their imports",
-        f"find the reason with {context.command('sqs', 'receive-message', '--queue-url', url)} and"
-        f" {context.command('sqs', 'purge-queue', '--queue-url', url)} once it is fixed",
+        f"find the reason with {context.command('sqs', 'receive-message', '--queue-url', url)},"
+        f" fix it, and empty the queue:"
+        f" {context.command('sqs', 'purge-queue', '--queue-url', url)}",
     )
 
 

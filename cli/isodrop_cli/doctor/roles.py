@@ -1,4 +1,4 @@
-"""Checks of the roles: they exist, are trusted, and have the permissions that an import needs."""
+"""Checks of the roles: they exist, trust the right service, and have the required permissions."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -39,8 +39,8 @@ def execution_role(context: CheckContext) -> CheckResult:
         return warned("no execution role is set for ImportIso", "deploy with ExecutionRoleArn")
     if _SERVICE_LINKED in arn:
         return warned(
-            f"builds use the service-linked role {arn}: this is reported to work, but AWS documents"
-            " a role of your own",
+            f"builds use the service-linked role {arn}: this is reported to work, but AWS's"
+            " documentation uses a role of your own",
             "deploy with another ExecutionRoleArn, or none, if the first build is denied",
         )
     image = f"arn:{context.partition}:ec2:{context.region}::image/ami-0123456789abcdef0"
@@ -249,7 +249,7 @@ def _check_role(
     policies: tuple[str, ...],
     *permissions: Permission,
 ) -> CheckResult:
-    """Check a role's trust policy and permissions; AWS's managed policies are only the remedy."""
+    """Check a role's trust policy and permissions; the managed policies are only suggested."""
     try:
         role = context.call("iam", "GetRole", RoleName=name)["Role"]
     except NotFoundError:

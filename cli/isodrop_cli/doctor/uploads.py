@@ -20,7 +20,7 @@ _AWS_MANAGED: Final = ":alias/aws/"
 
 
 def bucket(context: CheckContext) -> CheckResult:
-    """Check account and Region of the bucket: ImportDiskImage accepts no others."""
+    """Check that the bucket is in the stack's account and Region."""
     name = context.bucket
     if name.endswith(_DIRECTORY):
         return failed(
@@ -47,8 +47,8 @@ def bucket(context: CheckContext) -> CheckResult:
     region = response.get("BucketRegion", context.region)
     if region != context.region:
         return failed(
-            f"{name} is in {region}, the stack in {context.region}; Image Builder imports only from"
-            " its own Region",
+            f"{name} is in {region}, the stack in {context.region}; its events do not reach the"
+            " stack",
             f"deploy the stack in {region}, or with a bucket in {context.region}",
         )
     return passed(f"{name} exists in {region}")
@@ -75,12 +75,13 @@ def notification(context: CheckContext) -> CheckResult:
 
 
 def versioning(context: CheckContext) -> CheckResult:
-    """Check versioning: retry and cancel need version ids."""
+    """Check versioning: status, watch, retry and cancel need version ids."""
     status = context.call("s3", "GetBucketVersioning", Bucket=context.bucket).get("Status", "off")
     if status == "Enabled":
         return passed("versioning is enabled for the bucket")
     return warned(
-        f"the bucket's versioning is {status.lower()}: isodrop retry and cancel need version ids",
+        f"the bucket's versioning is {status.lower()}: isodrop status, watch, retry and cancel need"
+        " version ids",
         context.command(
             *("s3api", "put-bucket-versioning", "--bucket", context.bucket),
             *("--versioning-configuration", "Status=Enabled"),
@@ -166,7 +167,7 @@ def key(context: CheckContext) -> CheckResult:
             f"allow them kms:Decrypt, kms:Encrypt* and kms:GenerateDataKey*"
             f" ({context.command('kms', 'put-key-policy', '--key-id', arn)} …)",
         )
-    return passed("the KMS key is enabled, and IAM and the services may use it")
+    return passed("the KMS key is enabled, and its policy allows IAM policies and the services")
 
 
 def _key_arn(context: CheckContext, key: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WINDOW: Final = 15.0
 """Seconds over which a rate is measured."""
 _WAITING: Final = "waiting for the import to start"
-_OVERDUE: Final = (
+_UNCLAIMED: Final = (
     "the import has not started yet\n"
     "isodrop doctor shows why; the sweep starts it when the upload is ten minutes old"
 )
@@ -34,19 +34,19 @@ class ProgressEvent:
     ----------
     event : str
         Its kind, for programs: ``inspected``, ``note``, ``uploading``, ``uploaded``, ``state``,
-        ``overdue`` or ``answer``.
+        ``unclaimed`` or ``answer``.
     key : str
         The object's key.
     step : str
-        The step that it belongs to, such as ``upload`` or ``building``. It replaces what was shown
-        of the same step before.
+        The step that it belongs to, such as ``upload`` or ``building``. An event
+        replaces what was shown for the same step before.
     message : str
         For people; empty if the step says it all.
     at : datetime
         When it began, with a time zone.
     data : mapping
         For programs: JSON.
-    share : float or None
+    fraction : float or None
         How much of the step is done, from 0 to 1, if known.
     severity : str
         ``success``, ``error`` or empty.
@@ -58,7 +58,7 @@ class ProgressEvent:
     message: str
     at: datetime
     data: Mapping[str, Any] = field(default_factory=dict)
-    share: float | None = None
+    fraction: float | None = None
     severity: str = ""
 
 
@@ -78,7 +78,7 @@ class RateMeter:
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def record(self, now: float, amount: int) -> None:
-        """Record the amount at a time in seconds."""
+        """Record the total amount so far, at a time in seconds."""
         self._samples.append((now, amount))
         while now - self._samples[0][0] > WINDOW:
             self._samples.popleft()
@@ -126,8 +126,8 @@ def upload_event(key: str, at: datetime, progress: "Progress", meter: RateMeter)
         "bytesPerSecond": round(meter.rate),
         "secondsLeft": None if seconds is None else round(seconds),
     }
-    share = done / size if size else 1.0
-    return ProgressEvent("uploading", key, "upload", ", ".join(parts), at, data, share)
+    fraction = done / size if size else 1.0
+    return ProgressEvent("uploading", key, "upload", ", ".join(parts), at, data, fraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def known_events(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[P
     """
     run = snapshot.run
     if run is None:
-        event, message = ("overdue", _OVERDUE) if snapshot.is_overdue else ("state", _WAITING)
+        event, message = ("unclaimed", _UNCLAIMED) if snapshot.is_unclaimed else ("state", _WAITING)
         yield ProgressEvent(event, key, "decide", message, now)
         return
     yield ProgressEvent(
@@ -189,8 +189,8 @@ def known_events(snapshot: "RunSnapshot", key: str, now: datetime) -> Iterator[P
             continue
         data |= {"stepsDone": steps.done, "stepsTotal": steps.total}
         message = f"{steps.done} of {steps.total} steps"
-        share = steps.done / steps.total
-        yield ProgressEvent("state", key, status.lower(), message, times[status], data, share)
+        fraction = steps.done / steps.total
+        yield ProgressEvent("state", key, status.lower(), message, times[status], data, fraction)
     if run.answered_at is not None:
         yield answer_event(run)
 

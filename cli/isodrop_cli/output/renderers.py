@@ -45,14 +45,14 @@ class Renderer(Protocol):
         """Show one event."""
 
 
-def make_renderer(*, as_json: bool = False, of_many: bool = False, title: str = "") -> Renderer:
+def make_renderer(*, as_json: bool = False, many_runs: bool = False, title: str = "") -> Renderer:
     """Choose the renderer by where the output goes."""
     if as_json:
         return LineRenderer(_print_json)
     screen = console()
     if screen is None:
-        return LineRenderer(_print_many if of_many else _print_one)
-    return RunsView(screen, utc_now) if of_many else StepsView(screen, utc_now, title)
+        return LineRenderer(_print_many if many_runs else _print_one)
+    return RunsView(screen, utc_now) if many_runs else StepsView(screen, utc_now, title)
 
 
 class LineRenderer:
@@ -180,11 +180,11 @@ class LiveRenderer(ABC):
         lines = [printable(line, limit=MAX_FIELD) for line in event.message.splitlines()]
         # Text, not str: markup in file names must not be interpreted.
         text = Text("\n".join(lines), _STYLES[event.severity], overflow="fold")
-        if event.share is None:
+        if event.fraction is None:
             return text
         if not is_running:
             return Text("")  # the last known progress is out of date: the step has ended
-        bar = ProgressBar(total=1.0, completed=event.share, width=_BAR, complete_style="green")
+        bar = ProgressBar(total=1.0, completed=event.fraction, width=_BAR, complete_style="green")
         return Group(text, bar)
 
     def _elapsed(self, began: datetime, ended: datetime | None) -> "Text":

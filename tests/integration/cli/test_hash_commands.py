@@ -104,7 +104,7 @@ def test_the_decision_uses_the_list_of_the_stack(  # noqa: PLR0917 - arguments a
     value = sha256(iso) if listed else "0" * 64
     ssm.put_parameter(Name="/isos", Value=value, Type="String")
     source = AllowListSource(lambda: session.client("s3"), lambda: ssm, "ssm:/isos")
-    monkeypatch.setattr(Stack, "read_allow_list_mode", lambda _: (AllowListMode(mode), source))
+    monkeypatch.setattr(Stack, "read_allow_list_settings", lambda _: (AllowListMode(mode), source))
     with open_source(str(iso)) as opened:
         look = inspect.inspect_iso(opened, None, {})
         hashes = inspect._hash(opened) if hashed else None

@@ -197,7 +197,7 @@ def test_watch_suggests_a_remedy_when_nothing_is_claimed_for_a_minute(
     passed, real = [0.0], time.monotonic
     monkeypatch.setattr("time.monotonic", lambda: real() + passed[0])
     while_waiting(
-        lambda: passed.append(passed.pop() + operations.OVERDUE_SECONDS),
+        lambda: passed.append(passed.pop() + operations.UNCLAIMED_SECONDS),
         lambda: None,
         lambda: harness.follow(upload, "execution-a"),
     )

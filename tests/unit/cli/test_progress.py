@@ -69,7 +69,7 @@ def test_an_unclaimed_run_waits_for_the_stack() -> None:
 def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> None:
     waits, late = (
         RunSnapshot(None, StepCount(0, 0)),
-        RunSnapshot(None, StepCount(0, 0), is_overdue=True),
+        RunSnapshot(None, StepCount(0, 0), is_unclaimed=True),
     )
     tracker = ProgressTracker()
 
@@ -80,7 +80,7 @@ def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> Non
     ]
 
     assert [(each.event, each.step) for each in events] == [
-        *(("state", "decide"), ("overdue", "decide"), ("state", "decide"))
+        *(("state", "decide"), ("unclaimed", "decide"), ("state", "decide"))
     ]
     so, what_to_do = events[1].message.splitlines()
     assert so == "the import has not started yet"
@@ -121,7 +121,7 @@ def test_only_the_current_status_of_a_build_has_steps() -> None:
         known_events(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW)
     )
 
-    assert [(event.step, event.message, event.share) for event in events[1:]] == [
+    assert [(event.step, event.message, event.fraction) for event in events[1:]] == [
         ("pending", "", None),
         ("building", "", None),
         ("testing", "3 of 12 steps", 0.25),
@@ -140,7 +140,7 @@ def test_without_known_steps_no_percentage_is_shown() -> None:
         )
     )
 
-    assert (events[-1].message, events[-1].share) == ("", None)
+    assert (events[-1].message, events[-1].fraction) == ("", None)
 
 
 def test_an_answer_is_the_last_event_and_not_repeated_as_a_status() -> None:
@@ -275,7 +275,7 @@ def test_resumed_parts_count_as_done_but_not_for_the_rate() -> None:
     event = upload_event(KEY, NOW, progress, paced((0, 0), (10, 20 * MIB)))
 
     assert event.message == "60 MiB of 100 MiB, 2 MiB/s, 0:20 left, 40 MiB uploaded before"
-    assert event.share == 0.6
+    assert event.fraction == 0.6
     assert event.data == {
         "bytes": 60 * MIB,
         "size": 100 * MIB,
@@ -295,11 +295,11 @@ def test_a_single_measurement_gives_no_rate_and_no_estimate() -> None:
 def test_a_complete_upload_has_no_remaining_time() -> None:
     event = upload_event(KEY, NOW, progressed(kept=0, sent=MIB, size=MIB), paced((0, 0), (1, MIB)))
 
-    assert (event.message, event.share) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
+    assert (event.message, event.fraction) == ("1 MiB of 1 MiB, 1 MiB/s", 1.0)
 
 
 def test_an_empty_file_is_complete() -> None:
-    assert upload_event(KEY, NOW, progressed(kept=0, sent=0, size=0), paced((0, 0))).share == 1.0
+    assert upload_event(KEY, NOW, progressed(kept=0, sent=0, size=0), paced((0, 0))).fraction == 1.0
 
 
 def test_a_part_sent_again_never_makes_the_rate_negative() -> None:

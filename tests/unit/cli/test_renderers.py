@@ -27,9 +27,9 @@ def at(minute: float, event: str, step: str, sentence: str = "", **more: Any) ->
 
 
 INSPECTED = at(0, "inspected", "inspect", "windows-11-enterprise-x64-en-us 11.26100.1742")
-HALF = at(1, "uploading", "upload", "3 GiB of 6 GiB, 50 MiB/s, 1:01 left", share=0.5)
+HALF = at(1, "uploading", "upload", "3 GiB of 6 GiB, 50 MiB/s, 1:01 left", fraction=0.5)
 UPLOADED = at(3, "uploaded", "upload", "6 GiB in 693 parts", data={"parts": 693})
-BUILDING = at(4, "state", "building", "2 of 8 steps", share=0.25)
+BUILDING = at(4, "state", "building", "2 of 8 steps", fraction=0.25)
 SUCCEEDED = at(25.5, "answer", "succeeded", AMI, severity="success")
 FAILED = at(25.5, "answer", "failed", "build-failed\nIt broke.\nRepair it.", severity="error")
 
@@ -223,7 +223,7 @@ def test_a_terminal_left_early_marks_the_running_steps(
 ) -> None:
     one = terminal([INSPECTED, HALF])
     many = terminal(
-        [BUILDING, at(2, "answer", "failed", key="b.iso", severity="error")], of_many=True
+        [BUILDING, at(2, "answer", "failed", key="b.iso", severity="error")], many_runs=True
     )
 
     assert one.splitlines()[1].startswith("·  upload")
@@ -233,7 +233,7 @@ def test_a_terminal_left_early_marks_the_running_steps(
 def test_without_events_no_spinner_stays_on_a_terminal(
     terminal: Callable[..., str],
 ) -> None:
-    assert terminal([], of_many=True).strip() == "no imports in progress"
+    assert terminal([], many_runs=True).strip() == "no imports in progress"
 
 
 # A pipe, and a program
@@ -263,7 +263,9 @@ def test_in_a_pipe_the_key_of_many_runs_follows_the_time(
 ) -> None:
     evil = at(1, "state", "decide", key="a\tb\x1b.iso")
 
-    assert lines(capfd, [evil], of_many=True) == ["2026-11-24T09:01:00Z\ta\\tb\\x1b.iso\tdecide\t"]
+    assert lines(capfd, [evil], many_runs=True) == [
+        "2026-11-24T09:01:00Z\ta\\tb\\x1b.iso\tdecide\t"
+    ]
 
 
 def test_as_json_each_line_is_an_object_with_all_data(

@@ -87,7 +87,7 @@ class TestDrift:
 
     @pytest.mark.parametrize(
         "change",
-        [{"title": "Another"}, {"metrics": [["isodrop", "Uploads", "service", "isodrop"]]}],
+        [{"title": "Another"}, {"metrics": [["isodrop", "Runs", "service", "isodrop"]]}],
     )
     def test_another_widget_is_reported_with_a_remedy(
         self, root: Path, of: Sources, change: dict[str, Any]
@@ -217,9 +217,9 @@ class TestTheDashboard:
         }
 
     def test_an_unknown_statistic_or_search_is_refused(self, of: Sources) -> None:
-        runs = [one for one in of.samples if one.name == "Uploads"]
+        runs = [one for one in of.samples if one.name == "Runs"]
         with pytest.raises(NotImplementedError, match="p99"):
-            _points(runs, ["isodrop", "Uploads", "service", "isodrop", {"stat": "p99"}])
+            _points(runs, ["isodrop", "Runs", "service", "isodrop", {"stat": "p99"}])
         with pytest.raises(NotImplementedError, match="METRICS"):
             _points(runs, [{"expression": "SUM(METRICS())"}])
 

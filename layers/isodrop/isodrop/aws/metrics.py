@@ -46,9 +46,9 @@ class Metrics:
             }
         )
 
-    def record_upload(self) -> None:
+    def record_run(self) -> None:
         """Count a run that has a build to track or an answer to publish."""
-        self._emit({"Uploads": (MetricUnit.Count, 1)})
+        self._emit({"Runs": (MetricUnit.Count, 1)})
 
     def record_answer(self, run: "Run", answer: "Event", now: datetime) -> None:
         """Count an answer by ``kind`` and ``code``, and the time since its run was claimed."""
@@ -66,13 +66,13 @@ class Metrics:
         values = {
             "OpenRuns": (MetricUnit.Count, summary.open),
             "OldestOpenRunAge": (MetricUnit.Seconds, summary.oldest_open_seconds),
-            "OpenBuilds": (MetricUnit.Count, summary.builds),
+            "AwaitedBuilds": (MetricUnit.Count, summary.builds),
             "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
             "SweepAnswers": (MetricUnit.Count, summary.answered),
             "SweepStarts": (MetricUnit.Count, summary.started),
-            "BuildsUnderWay": (MetricUnit.Count, summary.builds_under_way),
+            "SlotsInUse": (MetricUnit.Count, summary.builds_under_way),
             "BuildsToday": (MetricUnit.Count, summary.builds_today),
-            "SweepErrors": (MetricUnit.Count, summary.errors),
+            "SweepItemErrors": (MetricUnit.Count, summary.errors),
         }
         if nonzero := {name: value for name, value in values.items() if value[1]}:
             self._emit(nonzero)
