@@ -359,7 +359,8 @@ class StackOperations:
                 run.import_build.failure != CANCELLED or run.answered_at is not None
             ):
                 raise OperatorError(message)
-            # Write first, then read again: so does a submitter, and one of the two sees the other.
+            # Write first, then read again. ImportIso does the same before it submits, so at least
+            # one of the two sees what the other wrote.
             self.ledger.request_cancellation(run)
             run = self.ledger.get_run(run.upload_id, run.request.number) or run
             build_arn = self._find_running_build(run)
@@ -371,7 +372,7 @@ class StackOperations:
                 keys = join_list(other.upload.uri for other in sharing)
                 raise OperatorError(
                     f"{history.address}: other uploads use the same build and would fail, too:"
-                    f" {keys}; cancel it for all of them with --yes"
+                    f" {keys}; cancel it for all of them with --include-others"
                 )
             self.builder.cancel_build(build_arn)
         return build_arn
@@ -390,7 +391,7 @@ class StackOperations:
         )
 
     def _find_running_build(self, run: Run) -> str | None:
-        """Find a run's build in progress; its attempt may have a build that the run lacks."""
+        """Find a run's build in progress, also if it is recorded only in its attempt."""
         build_arn = run.distribution.arn or run.import_build.arn
         if build_arn is None and run.import_build.attempt is not None:
             build_arn = self.ledger.get_attempt(run.import_build.attempt).build_arn

@@ -139,7 +139,7 @@ class Progress:
         return sum(tuple(self._sent.values()))
 
     @property
-    def parts(self) -> int:
+    def parts_done(self) -> int:
         """The number of parts that S3 has."""
         return len(self._resumed) + len(self._finished)
 
@@ -166,13 +166,13 @@ class UploadResult:
     etag : str
         Without quotes.
     version_id : str or None
-    parts, parts_sent : int
+    part_count, parts_sent : int
         All parts, and those that were sent now.
     """
 
     etag: str
     version_id: str | None
-    parts: int
+    part_count: int
     parts_sent: int
 
 
@@ -181,7 +181,7 @@ class PendingUpload:
     """An incomplete multipart upload: its id, and the parts that S3 has, by number."""
 
     multipart_id: str
-    parts: Mapping[int, "ListedPart"]
+    listed_parts: Mapping[int, "ListedPart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +204,8 @@ class ResumableUpload:
     bucket, key : str
     metadata : mapping of str to str
         User metadata of the object; values that are not ASCII are encoded by :func:`encode_word`.
-    parts : PartPlan
-    settings : mapping
+    plan : PartPlan
+    object_settings : mapping
         The object's encryption and tags.
     retry_delays : tuple of float
         Seconds before a part is retried.
@@ -216,8 +216,8 @@ class ResumableUpload:
     bucket: str
     key: str
     metadata: Mapping[str, str]
-    parts: PartPlan
-    settings: Mapping[str, str] = field(default_factory=dict)
+    plan: PartPlan
+    object_settings: Mapping[str, str] = field(default_factory=dict)
     retry_delays: tuple[float, ...] = RETRY_DELAYS
 
     def find_pending(self) -> PendingUpload | None:
@@ -235,8 +235,8 @@ class ResumableUpload:
         pending = [
             PendingUpload(each, self._list_parts(each)) for each in self._list_multipart_ids()
         ]
-        matching = [each for each in pending if self._matches(each.parts)]
-        return max(matching, key=lambda each: len(each.parts), default=None)
+        matching = [each for each in pending if self._matches(each.listed_parts)]
+        return max(matching, key=lambda each: len(each.listed_parts), default=None)
 
     def send(
         self, pending: PendingUpload | None, on_progress: Callable[[Progress], None]
@@ -264,8 +264,8 @@ class ResumableUpload:
         """
         initial_state = self._file_state()
         multipart_id = self._create_multipart_upload() if pending is None else pending.multipart_id
-        listed = {} if pending is None else pending.parts
-        progress = Progress(self.parts.size)
+        listed = {} if pending is None else pending.listed_parts
+        progress = Progress(self.plan.size)
         stop = threading.Event()
         pool = ThreadPoolExecutor(THREADS)
         try:
@@ -273,7 +273,7 @@ class ResumableUpload:
                 pool.submit(
                     self._upload_part, multipart_id, number, listed.get(number), progress, stop
                 )
-                for number in range(1, self.parts.count + 1)
+                for number in range(1, self.plan.count + 1)
             ]
             _wait_for(jobs, lambda: on_progress(progress))
         except PermanentError as error:
@@ -331,7 +331,7 @@ class ResumableUpload:
         TransientError, PermanentError
             A request to S3 fails.
         """
-        if head["ContentLength"] != self.parts.size:
+        if head["ContentLength"] != self.plan.size:
             return False
         checksum: str | None = head.get("ChecksumSHA256")
         name = "sha256"
@@ -340,7 +340,7 @@ class ResumableUpload:
                 return False  # then the ETag is not a digest of the bytes
             checksum, name = head["ETag"].strip('"'), "md5"
         _, dash, count = checksum.partition("-")
-        digests = list(self._digests(name, self._part_size() if dash else self.parts.size))
+        digests = list(self._digests(name, self._part_size() if dash else self.plan.size))
         digest = digests[0]
         if dash:
             digest = hashlib.new(name, b"".join(digests), usedforsecurity=False).digest()
@@ -386,8 +386,8 @@ class ResumableUpload:
 
     def _matches(self, listed: Mapping[int, ListedPart]) -> bool:
         # The size of the last part does not encode the metadata, so that part alone proves nothing.
-        return any(number < self.parts.count for number in listed) and all(
-            number <= self.parts.count and part.size == self.parts.byte_range(number)[1]
+        return any(number < self.plan.count for number in listed) and all(
+            number <= self.plan.count and part.size == self.plan.byte_range(number)[1]
             for number, part in listed.items()
         )
 
@@ -398,7 +398,7 @@ class ResumableUpload:
                 Key=self.key,
                 Metadata={name: encode_word(value) for name, value in self.metadata.items()},
                 ChecksumAlgorithm="SHA256",
-                **self.settings,  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
+                **self.object_settings,  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
             )["UploadId"]
 
     def _upload_part(
@@ -410,7 +410,7 @@ class ResumableUpload:
         stop: threading.Event,
     ) -> "_UploadedPart":
         """Upload one part unless S3 has it."""
-        data = self._read(*self.parts.byte_range(number))
+        data = self._read(*self.plan.byte_range(number))
         sha256 = _base64(hashlib.sha256(data).digest())
         if listed is not None and _is_same_part(listed, data, sha256):
             progress.resume_part(number, len(data))
@@ -475,7 +475,7 @@ class ResumableUpload:
 
     def _digests(self, name: str, part_size: int) -> Iterator[bytes]:
         """Hash the file in parts of that size."""
-        parts = PartPlan(self.parts.size, max(1, part_size))
+        parts = PartPlan(self.plan.size, max(1, part_size))
         with self.path.open("rb") as file:
             for number in range(1, parts.count + 1):
                 remaining = parts.byte_range(number)[1]

@@ -261,7 +261,7 @@ class TestCancelling:
         harness.advance_clock(minutes=8)
         history = harness.operator.get_history(BUCKET, "a.iso")
 
-        with pytest.raises(OperatorError, match=f"s3://{BUCKET}/b.iso; .*--yes"):
+        with pytest.raises(OperatorError, match=f"s3://{BUCKET}/b.iso; .*--include-others"):
             harness.operator.cancel(history, include_others=False)
         untouched = harness.image_builder.controls.calls_of("CancelImageCreation")
         build_arn = harness.operator.cancel(history, include_others=True)

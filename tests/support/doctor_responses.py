@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from isodrop_cli.doctor import CHECKS, CheckContext, Finding, run_checks
+from isodrop_cli.doctor import CHECKS, CheckContext, NamedResult, run_checks
 from isodrop_cli.doctor.results import CheckResult
 
 Responses = dict[str, Any]
@@ -188,7 +188,7 @@ def with_parameters(**parameters: str) -> dict[str, Any]:
 
 
 def run_check(check: str, checked_context: CheckContext) -> CheckResult:
-    found: list[Finding] = list(
+    found: list[NamedResult] = list(
         run_checks(checked_context, [each for each in CHECKS if each.name == check])
     )
     assert len(found) == 1

@@ -3,9 +3,9 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
-from isodrop_cli.args import add_address
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.stack import add_stack_options, open_operations
+from isodrop_cli.upload_args import add_address
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -17,7 +17,7 @@ for a quota, or is throttled, is cancelled at its next retry.
 
 examples:
   isodrop cancel Win11.iso
-  isodrop cancel Win11.iso --yes    even if other uploads use the same build
+  isodrop cancel Win11.iso --include-others   even if others use the same build
 
 exit status: 0 cancelled, 1 could not cancel, or nothing to cancel,
 2 usage error, 130 interrupted
@@ -39,7 +39,9 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
         "--version-id", metavar="ID", help="an earlier or deleted version of the object"
     )
     command.add_argument(
-        "--yes", action="store_true", help="cancel even if other uploads use the same build"
+        "--include-others",
+        action="store_true",
+        help="cancel even if other uploads use the same build",
     )
     add_stack_options(command)
     command.set_defaults(run=run)
@@ -51,7 +53,7 @@ def run(options: Namespace) -> ExitCode:
     with open_operations(options) as operator:
         bucket, key = options.upload
         history = operator.get_history(bucket, key, options.version_id)
-        build_arn = operator.cancel(history, include_others=options.yes)
+        build_arn = operator.cancel(history, include_others=options.include_others)
     if build_arn is None:
         print(
             "cancelled before its build started; the answer is published at the import's next retry"

@@ -18,12 +18,12 @@ from isodrop_cli.stack import add_stack_options, find_stack
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from isodrop_cli.doctor import Finding
+    from isodrop_cli.doctor import NamedResult
 
 _EPILOG: Final = """\
-The command changes nothing and incurs no cost. If you lack the permission for a
-check, it is a warning that names the permission; AWS's managed policy
-ReadOnlyAccess has all that are needed. In a pipe the output is one line per
+The command changes nothing and incurs no cost. A check for which you
+lack a permission results in a warning that names it; AWS's managed policy
+ReadOnlyAccess includes all of them. In a pipe the output is one line per
 check, with these fields separated by tabs: level, check, message, remedy.
 The level is ok, warning or error.
 
@@ -66,7 +66,7 @@ def run(options: Namespace) -> ExitCode:
     return ExitCode.FAILED if has_errors(results) else ExitCode.OK
 
 
-def print_results(results: "tuple[Finding, ...]") -> None:
+def print_results(results: "tuple[NamedResult, ...]") -> None:
     """Print the results: as a table on a terminal, as lines in a pipe."""
     rows = [
         (each.result.level.value, each.check, each.result.message, each.result.remedy)
@@ -85,12 +85,12 @@ def _count_level(level: str, number: int) -> str:
     return f"{number} {level}{'s' if level == 'warning' and number > 1 else ''}"
 
 
-def has_errors(results: "tuple[Finding, ...]") -> bool:
+def has_errors(results: "tuple[NamedResult, ...]") -> bool:
     """Whether any check found an error."""
     return any(each.result.level == "error" for each in results)
 
 
-def as_json(stack: str, results: "tuple[Finding, ...]") -> dict[str, object]:
+def as_json(stack: str, results: "tuple[NamedResult, ...]") -> dict[str, object]:
     """Convert the results to the documented JSON."""
     return {
         "stack": stack,

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.domain.s3_uri import S3Uri
-from isodrop_cli.args import add_address
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_json
 from isodrop_cli.stack import add_stack_options, open_stack
+from isodrop_cli.upload_args import add_address
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

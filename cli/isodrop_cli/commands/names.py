@@ -32,10 +32,11 @@ In a pipe the output is one line per name, with these fields separated by tabs;
 a field that the name does not give is empty:
   {" ".join(COLUMNS)}
 
-importable is yes, no or unknown, according to the name alone. "no" means that
-the name gives a product, release, edition or architecture that isodrop does not
-import: it imports Windows 11 Enterprise for x64. The name decides nothing:
-isodrop inspect reads the ISO itself.
+family is the naming scheme of the file name. importable is yes, no or unknown,
+according to the name alone. "no" means that the name gives a product, release,
+edition or architecture that isodrop does not import: it imports Windows 11
+Enterprise for x64. The name decides nothing: isodrop inspect reads the ISO
+itself.
 
 examples:
   isodrop names Win11_24H2_English_x64.iso

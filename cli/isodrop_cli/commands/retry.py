@@ -5,7 +5,6 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.overrides import RULES
-from isodrop_cli.args import add_address
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_json, print_pairs
 from isodrop_cli.output.following import get_exit_code, render_all
@@ -13,6 +12,7 @@ from isodrop_cli.output.renderers import make_renderer
 from isodrop_cli.output.run_format import as_json, to_pairs
 from isodrop_cli.override_args import add_set
 from isodrop_cli.stack import add_stack_options, open_operations
+from isodrop_cli.upload_args import add_address
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -247,8 +247,8 @@ class FileUpload:
             bucket=self.bucket,
             key=self.key,
             metadata=self.metadata,
-            parts=plan_parts(size, {**self.metadata, **self.object_settings}),
-            settings=self.object_settings,
+            plan=plan_parts(size, {**self.metadata, **self.object_settings}),
+            object_settings=self.object_settings,
         )
 
     def _find_existing(
@@ -256,11 +256,11 @@ class FileUpload:
     ) -> tuple[str, int] | None:
         """Find the latest run of an identical object with the same settings, if there is one."""
         head = transfer.head_object()
-        if head is None or head["ContentLength"] != transfer.parts.size:
+        if head is None or head["ContentLength"] != transfer.plan.size:
             return None
         if not self._has_same_settings(head):
             return None
-        message = f"comparing {format_size(transfer.parts.size)} with the existing object"
+        message = f"comparing {format_size(transfer.plan.size)} with the existing object"
         renderer.show(ProgressEvent("note", self.key, "upload", message, utc_now()))
         if not transfer.has_same_bytes(head):
             return None
@@ -310,20 +310,21 @@ class FileUpload:
         """Upload what is missing, once; return the upload's id."""
         from isodrop.domain.ids import upload_id  # noqa: PLC0415 - see stack.find_stack
 
-        size, meter = transfer.parts.size, RateMeter()
+        size, meter = transfer.plan.size, RateMeter()
         began = utc_now()
 
         def show_progress(progress: "Progress") -> None:
-            if progress.parts:
+            if progress.parts_done:
                 self.resume_hint.text = "run the same command again to resume the upload"
             meter.record(time.monotonic(), progress.sent)
             renderer.show(upload_event(self.key, utc_now(), progress, meter))
 
         result = transfer.send(transfer.find_pending(), show_progress)
         self.resume_hint.text = ""
-        resumed = result.parts - result.parts_sent
+        resumed = result.part_count - result.parts_sent
         message = (
-            f"{format_size(size)} in {result.parts} part{'' if result.parts == 1 else 's'}"
+            f"{format_size(size)} in {result.part_count} part"
+            + ("" if result.part_count == 1 else "s")
             + (f", {resumed} of them uploaded before" if resumed else "")
         )
         file_hashes = hashes()
@@ -331,7 +332,7 @@ class FileUpload:
         data = {
             **self._object(result.version_id, result.etag),
             "size": size,
-            "parts": result.parts,
+            "parts": result.part_count,
             "partsSent": result.parts_sent,
             "seconds": round((utc_now() - began).total_seconds(), 1),
             "sent": True,

@@ -8,13 +8,13 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from isodrop.text import timestamp
-from isodrop_cli.args import Address, add_address
 from isodrop_cli.clock import utc_now
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.following import render_all
 from isodrop_cli.output.progress import ProgressTracker
 from isodrop_cli.output.renderers import make_renderer
 from isodrop_cli.stack import add_stack_options, open_operations
+from isodrop_cli.upload_args import Address, add_address
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

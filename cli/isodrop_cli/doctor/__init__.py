@@ -12,18 +12,18 @@ from typing import Final
 from isodrop.settings import IntakeSettings, ReportSettings, SweepSettings
 from isodrop_cli.doctor import (
     allow_list,
+    buckets,
     building,
     delivery,
     functions,
     ledger,
     roles,
     stack,
-    uploads,
 )
 from isodrop_cli.doctor.context import Aws, CheckContext
 from isodrop_cli.doctor.results import CheckResult, CheckSkippedError, Level, NotFoundError
 
-__all__ = ["CHECKS", "Aws", "Check", "CheckContext", "Finding", "Level", "run_checks"]
+__all__ = ["CHECKS", "Aws", "Check", "CheckContext", "Level", "NamedResult", "run_checks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class NamedResult:
     """A check's result, and the check's name."""
 
     check: str
@@ -44,29 +44,29 @@ class Finding:
 
 CHECKS: Final = (
     Check("stack", stack.stack),
-    Check("bucket", uploads.bucket),
-    Check("event-notifications", uploads.notification),
-    Check("versioning", uploads.versioning),
-    Check("encryption", uploads.encryption),
-    Check("staging", uploads.staging),
-    Check("kms-key", uploads.key),
+    Check("bucket", buckets.bucket),
+    Check("event-notifications", buckets.notification),
+    Check("versioning", buckets.versioning),
+    Check("encryption", buckets.encryption),
+    Check("staging", buckets.staging),
+    Check("kms-key", buckets.kms_key),
     Check("upload-rule", delivery.rule),
     Check("state-machine", delivery.state_machine),
     Check("state-machine-definition", delivery.definition),
-    Check("sdk-fields", delivery.sdk_fields),
-    Check("import-iso", partial(functions.state, logical="ImportIso")),
-    Check("report-build", partial(functions.state, logical="ReportBuild")),
-    Check("sweep", partial(functions.state, logical="Sweep")),
+    Check("step-counts", delivery.step_counts),
+    Check("import-iso", partial(functions.state, logical_id="ImportIso")),
+    Check("report-build", partial(functions.state, logical_id="ReportBuild")),
+    Check("sweep", partial(functions.state, logical_id="Sweep")),
     Check(
         "import-iso-settings",
-        partial(functions.environment, logical="ImportIso", settings=IntakeSettings),
+        partial(functions.environment, logical_id="ImportIso", settings=IntakeSettings),
     ),
     Check(
         "report-build-settings",
-        partial(functions.environment, logical="ReportBuild", settings=ReportSettings),
+        partial(functions.environment, logical_id="ReportBuild", settings=ReportSettings),
     ),
     Check(
-        "sweep-settings", partial(functions.environment, logical="Sweep", settings=SweepSettings)
+        "sweep-settings", partial(functions.environment, logical_id="Sweep", settings=SweepSettings)
     ),
     Check("layer", functions.layer),
     Check("allow-list", allow_list.allow_list),
@@ -96,7 +96,7 @@ CHECKS: Final = (
 """In the order in which they matter to an upload."""
 
 
-def run_checks(context: CheckContext, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
+def run_checks(context: CheckContext, checks: Sequence[Check] = CHECKS) -> Iterator[NamedResult]:
     """Run the checks one after the other; a failing one does not stop the others.
 
     Examples
@@ -105,7 +105,7 @@ def run_checks(context: CheckContext, checks: Sequence[Check] = CHECKS) -> Itera
     [<Level.OK: 'ok'>, <Level.ERROR: 'error'>, …]
     """
     for check in checks:
-        yield Finding(check.name, _run(context, check))
+        yield NamedResult(check.name, _run(context, check))
 
 
 def _run(context: CheckContext, check: Check) -> CheckResult:

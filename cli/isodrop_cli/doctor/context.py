@@ -122,7 +122,7 @@ class CheckContext:
             raise NotFoundError("the stack has no output UploadBucketName")
         return named
 
-    def resource(self, logical: str) -> str:
+    def resource(self, logical_id: str) -> str:
         """Find the physical id of a resource by its logical id.
 
         Raises
@@ -134,10 +134,10 @@ class CheckContext:
         while True:
             page = self.call("cloudformation", "ListStackResources", **request)
             for each in page["StackResourceSummaries"]:
-                if each["LogicalResourceId"] == logical and each.get("PhysicalResourceId"):
+                if each["LogicalResourceId"] == logical_id and each.get("PhysicalResourceId"):
                     return str(each["PhysicalResourceId"])
             if not page.get("NextToken"):
-                raise NotFoundError(f"the stack has no {logical}")
+                raise NotFoundError(f"the stack has no {logical_id}")
             request["NextToken"] = page["NextToken"]
 
     def arn(self, service: str, resource: str) -> str:

@@ -62,9 +62,9 @@ def state_machine(context: CheckContext) -> CheckResult:
             f"the state machine is {response['status']}", "redeploy the stack under another name"
         )
     missing = [
-        logical
-        for logical in ("ImportIso", "ReportBuild")
-        if f":function:{context.resource(logical)}" not in response["definition"]
+        logical_id
+        for logical_id in ("ImportIso", "ReportBuild")
+        if f":function:{context.resource(logical_id)}" not in response["definition"]
     ]
     if missing:
         return failed(
@@ -88,7 +88,7 @@ def definition(context: CheckContext) -> CheckResult:
     return passed("Step Functions accepts the definition")
 
 
-def sdk_fields(context: CheckContext) -> CheckResult:
+def step_counts(context: CheckContext) -> CheckResult:
     """Check, in past executions, whether Step Functions' SDK integration returns step counts."""
     arn = context.resource("ImportStateMachine")
     request = {"stateMachineArn": arn, "statusFilter": "SUCCEEDED", "maxResults": 10}
@@ -157,7 +157,11 @@ def event_bus(context: CheckContext) -> CheckResult:
         for each in statements(response.get("Policy"))
         if each.get("Effect") == "Deny"
         and covers(each, "events:PutEvents")
-        and (denied := [logical for logical, arn in publishers.items() if not _exempts(each, arn)])
+        and (
+            denied := [
+                logical_id for logical_id, arn in publishers.items() if not _exempts(each, arn)
+            ]
+        )
     ]
     if denials:
         statement, denied = denials[0]
@@ -180,8 +184,10 @@ def event_bus(context: CheckContext) -> CheckResult:
 def _publishers(context: CheckContext) -> dict[str, str]:
     """Find the ARNs of the roles that publish, by their logical ids."""
     return {
-        logical: context.call("iam", "GetRole", RoleName=context.resource(logical))["Role"]["Arn"]
-        for logical in ("ReportBuildRole", "SweepRole")
+        logical_id: context.call("iam", "GetRole", RoleName=context.resource(logical_id))["Role"][
+            "Arn"
+        ]
+        for logical_id in ("ReportBuildRole", "SweepRole")
     }
 
 

@@ -23,13 +23,13 @@ class Permission:
     Attributes
     ----------
     action, resource : str
-    context : mapping of str to str
+    condition_values : mapping of str to str
         Condition keys of the request.
     """
 
     action: str
     resource: str
-    context: dict[str, str] = field(default_factory=dict)
+    condition_values: dict[str, str] = field(default_factory=dict)
 
 
 def execution_role(context: CheckContext) -> CheckResult:
@@ -100,18 +100,20 @@ def instance_role(context: CheckContext, profile: str) -> CheckResult:
     )
 
 
-def check_permission(context: CheckContext, logical: str, *permissions: Permission) -> CheckResult:
+def check_permission(
+    context: CheckContext, logical_id: str, *permissions: Permission
+) -> CheckResult:
     """Check permissions of one of the stack's roles, by its logical id."""
-    role = context.call("iam", "GetRole", RoleName=context.resource(logical))["Role"]
+    role = context.call("iam", "GetRole", RoleName=context.resource(logical_id))["Role"]
     for permission in permissions:
         refused = _simulate(context, role["Arn"], permission)
         if refused is not None:
             return failed(
-                f"{logical} is not allowed {permission.action} on {permission.resource}:"
+                f"{logical_id} is not allowed {permission.action} on {permission.resource}:"
                 f" {_reason(refused)}",
                 f"check {role['Arn']}: {_denied_by(refused)}",
             )
-    return passed(f"{logical} may {', '.join(each.action for each in permissions)}")
+    return passed(f"{logical_id} may {', '.join(each.action for each in permissions)}")
 
 
 def _simulate(context: CheckContext, arn: str, permission: Permission) -> dict[str, Any] | None:
@@ -124,7 +126,7 @@ def _simulate(context: CheckContext, arn: str, permission: Permission) -> dict[s
         ResourceArns=[permission.resource],
         ContextEntries=[
             {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
-            for name, value in permission.context.items()
+            for name, value in permission.condition_values.items()
         ],
     )["EvaluationResults"]
     return next((each for each in evaluations if each["EvalDecision"] != "allowed"), None)

@@ -44,10 +44,10 @@ def history_of_steps(*runs: Mapping[str, Any]) -> dict[str, Any]:
         ({"events": [{"type": "ExecutionStarted"}]}, Level.OK),
     ],
 )
-def test_the_history_of_an_execution_is_checked_for_sdk_fields(history: Any, level: Level) -> None:
+def test_the_history_of_an_execution_is_checked_for_step_counts(history: Any, level: Level) -> None:
     ended = {"executions": [{"executionArn": "e"}]}
     assert run_check(
-        "sdk-fields", context(ListExecutions=ended, GetExecutionHistory=history)
+        "step-counts", context(ListExecutions=ended, GetExecutionHistory=history)
     ).level is (level)
 
 

@@ -11,7 +11,7 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from rich.console import Console
 
 from isodrop_cli.commands import doctor as cli
-from isodrop_cli.doctor import CHECKS, Finding, run_checks
+from isodrop_cli.doctor import CHECKS, NamedResult, run_checks
 from isodrop_cli.doctor.context import action_of
 from isodrop_cli.doctor.results import CheckResult, Level
 from isodrop_local.template import ROOT
@@ -44,8 +44,8 @@ def test_on_a_terminal_the_findings_are_counted_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, last: str
 ) -> None:
     monkeypatch.setattr(cli, "console", Console)
-    doubts = [Finding("quota", CheckResult(Level.WARNING, "low"))] * number
-    cli.print_results((Finding("stack", CheckResult(Level.OK, "is whole")), *doubts))
+    doubts = [NamedResult("quota", CheckResult(Level.WARNING, "low"))] * number
+    cli.print_results((NamedResult("stack", CheckResult(Level.OK, "is whole")), *doubts))
     assert capsys.readouterr().out.splitlines()[-1] == last
 
 

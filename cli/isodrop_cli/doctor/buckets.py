@@ -135,7 +135,7 @@ def encryption(context: CheckContext) -> CheckResult:
     )
 
 
-def key(context: CheckContext) -> CheckResult:
+def kms_key(context: CheckContext) -> CheckResult:
     """Check that the KMS key is enabled, and that IAM and AWS services can use it."""
     arn = context.parameter("KmsKeyArn")
     if not arn:
