@@ -1,1 +1,1 @@
-"""Adapters, named after the AWS services that they call, and the clients that they use."""
+"""Adapters for AWS services, and the clients that they use."""

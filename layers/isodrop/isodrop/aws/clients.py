@@ -1,7 +1,7 @@
 """boto3 clients that are created on first use, because creating one takes longer than most calls.
 
 A cold start creates only the clients that every event needs. A client that only some events need
-(EC2 for the AMI of an earlier build, Systems Manager for a list) is created by the first one.
+(EC2 for the AMI of an earlier build, SSM for an allow-list) is created by the first one.
 """
 
 from collections.abc import Callable

@@ -39,7 +39,7 @@ class ErrorGroup:
     why : str
         What they have in common, for the generated documentation.
     source : str
-        Where AWS, the SDK or a report documents them.
+        The page of AWS or of the SDK that documents them.
     codes : tuple of str
         The AWS error codes.
     raised : tuple of type
@@ -213,7 +213,7 @@ _SERVER_ERROR: Final = 500
 _TOO_MANY_REQUESTS: Final = 429
 
 SDK_ERRORS: Final = (ClientError, BotoCoreError, ResponseParserError)
-"""All exceptions of an SDK call that are caused by AWS or the connection."""
+"""All exceptions that a call of the SDK raises."""
 
 
 def error_code(error: ClientError) -> str:
@@ -252,15 +252,15 @@ def to_isodrop_error(error: ClientError | BotoCoreError | ResponseParserError) -
         return error_type(message, aws_code=aws_code)
     if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
         return TransientError(message, aws_code=aws_code)
-    is_import = error.operation_name in _IMAGE_BUILDER_OPERATIONS
-    code = Code.IMPORT_REFUSED if is_import else None
+    is_image_builder = error.operation_name in _IMAGE_BUILDER_OPERATIONS
+    code = Code.IMPORT_REFUSED if is_image_builder else None
     return PermanentError(message, code=code, aws_code=aws_code)
 
 
 def _is_about_quota(code: str, message: str) -> bool:
     """Whether Image Builder's generic error is about a used-up quota.
 
-    ImportDiskImage has no specific error for this, so the message decides. A wrong decision costs
+    ImportDiskImage has no specific error for this, so the message decides. A wrong guess costs
     time but no build, because the same request is sent again.
     """
     return (

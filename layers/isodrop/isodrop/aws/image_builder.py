@@ -152,7 +152,7 @@ class ImageBuilder:
             self.imagebuilder.cancel_image_creation(imageBuildVersionArn=arn)  # type: ignore[call-arg] # the stubs do not know that
 
     def count_steps(self, arn: str) -> StepCount:
-        """Count a build's workflow steps. They are for people only, so errors are ignored.
+        """Count a build's workflow steps. They are only informational, so errors are ignored.
 
         Returns
         -------

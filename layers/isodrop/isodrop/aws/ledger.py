@@ -3,8 +3,8 @@
 There are three main kinds of item. A *run* is one handling of an upload: its execution, decision,
 build and answer. An *attempt* is one request to Image Builder for an import, or for the
 distribution of its image. Attempts are numbered from 0 per import or distribution, and each is
-written once, so that several runs share it. An *image* is one that was published in an answer,
-stored by its name. Facts are never overwritten: their writes are conditional or idempotent, so
+written once, so that several runs share it. An *image* is one that an answer has named,
+stored under its name. Facts are never overwritten: their writes are conditional or idempotent, so
 that crashes, repeats and races result in the same items.
 """
 
@@ -92,7 +92,7 @@ _IMAGES: Final = 20  # per page; usually the first image is the one that is need
 
 @dataclass(frozen=True, slots=True)
 class Ledger(LedgerTable):
-    """The only code that reads or writes the table.
+    """The functions' access to the table.
 
     Attributes
     ----------
@@ -217,7 +217,7 @@ class Ledger(LedgerTable):
     def record_status_seen(self, upload_id: str, number: int, status: str, now: str) -> Run | None:
         """Record when a status of a run was first seen, unless it was seen before.
 
-        Once a run has a distribution, only its start is recorded, as ``BuildKind.DISTRIBUTION``.
+        Once a run has a distribution, only the distribution's start is recorded, as that kind.
 
         Returns
         -------
@@ -319,7 +319,7 @@ class Ledger(LedgerTable):
     ) -> Run | None:
         """Write a new attempt and link the run to it, in one transaction.
 
-        If it has a day, it is counted in the same transaction, within the limits.
+        If ``limits`` are given, it is counted toward them in the same transaction.
 
         Returns
         -------

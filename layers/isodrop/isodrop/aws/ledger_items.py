@@ -246,7 +246,7 @@ def attempt_item_key(key: AttemptKey) -> dict[str, str]:
 
 
 def images_partition(name: str) -> str:
-    """Return the partition of all images with a name."""
+    """Return the partition key of all images with this name."""
     return f"IMAGE#{name}"
 
 
@@ -329,7 +329,7 @@ def decision_to_json(decision: ImportPlan | Rejection) -> str:
 def to_json(value: Upload | ImportPlan | Rejection | Failure | Content) -> str:
     """Convert a frozen value to JSON, field by field."""
     record = {each.name: getattr(value, each.name) for each in fields(value)}
-    return json.dumps(record, default=dict)  # the only other type is a read-only mapping
+    return json.dumps(record, default=dict)  # json cannot encode a read-only mapping
 
 
 def parse_run(item: Mapping[str, Any]) -> Run:

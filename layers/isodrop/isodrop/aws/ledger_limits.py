@@ -1,6 +1,6 @@
 """The limits on builds in the ledger: the builds under way, and the builds started each day.
 
-The builds under way are a set of attempt keys, so releasing a build twice has no effect. The builds
+The builds under way are a set of attempt keys, so freeing a slot twice has no effect. The builds
 started in a day are a number. Both are updated in the same transaction that writes the attempt, and
 in the same transaction that marks an attempt as refused or lost. So they always match the attempts,
 wherever a function is interrupted.
@@ -24,7 +24,7 @@ _UNDER_WAY: Final = {"pk": "BUILDS", "sk": "UNDER-WAY"}
 
 
 def count_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
-    """Return the writes that count a new attempt as a build, unless that exceeds the limits."""
+    """Return the writes that count a new attempt as a build, within the limits."""
     return (
         Write(
             "Update",
@@ -61,7 +61,7 @@ def count_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
 def check_limits(
     result: TransactionResult, position: int, attempt: Attempt, limits: BuildLimits
 ) -> None:
-    """Raise an exception if a limit was exceeded, and so nothing was written.
+    """Raise an exception if nothing was written because a limit has been reached.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check_limits(
 
 
 def free_slot_write(key: AttemptKey) -> Write:
-    """Return the write that a build is no longer under way; idempotent."""
+    """Return the write that records that a build is no longer under way; idempotent."""
     return Write(
         "Update",
         {

@@ -42,7 +42,7 @@ def with_attempt(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
 
 
 def success_write(key: AttemptKey, now: str) -> Write:
-    """Return the write that an attempt's build succeeded, and when that was first seen."""
+    """Return the write that records that an attempt's build succeeded, and since when."""
     return Write(
         "Update",
         {

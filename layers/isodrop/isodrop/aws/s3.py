@@ -1,4 +1,4 @@
-"""S3: reads ranges of the object version that was uploaded."""
+"""S3: reads uploaded objects, their metadata and tags, and other small objects."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -97,7 +97,7 @@ def open_object(
     ----------
     client : S3Client
     bucket, key : str
-        The key raw, not URL-encoded.
+        The raw key, not URL-encoded.
     etag, size : str and int, optional
         The expected ETag and size, from S3's event.
     version : str, optional
@@ -110,7 +110,7 @@ def open_object(
     Raises
     ------
     RejectedError
-        ``object-gone``: the object does not exist or was deleted; ``archived-object`` or
+        ``object-gone``: it does not exist, or was replaced or deleted; ``archived-object`` or
         ``unreadable-object``.
     TransientError, PermanentError
         Any other error from S3.
@@ -124,7 +124,7 @@ def open_object(
 
 
 def open_any_object(client: "S3Client", location: S3Uri) -> ObjectReader:
-    """Open an object that need not be an upload, so that errors are S3's and not rejections.
+    """Open an object that is not necessarily an upload; errors are not turned into rejections.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def _open(
 
 
 def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Decode user metadata; S3 returns values that are not ASCII encoded as in RFC 2047.
+    """Decode user metadata; S3 returns non-ASCII values encoded as in RFC 2047.
 
     Examples
     --------

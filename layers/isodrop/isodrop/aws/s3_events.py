@@ -1,8 +1,9 @@
 """Parses the event of an upload, as delivered by EventBridge, and makes such events.
 
 The input of an execution is always such an event: S3's ``Object Created`` or, if the stack waits
-for malware scans, GuardDuty's scan result. To start an upload whose event was not delivered, or to
-retry one, isodrop makes the event that S3 would have sent, and adds the request of the run.
+for malware scans, GuardDuty's scan result. To start a run of an upload whose event was not
+delivered, or to retry one, isodrop makes the event that S3 would have sent, and adds the request of
+the run.
 
 Only fields that are used are required, so other fields may be missing or added.
 """
@@ -102,7 +103,7 @@ class InvalidEventError(IsodropError):
 
 
 def parse_event(event: dict[str, Any]) -> UploadEvent:
-    """Parse the input of an execution, or an event of S3; keys are not decoded.
+    """Parse the input of an execution, or an event of S3; object keys are not URL-encoded there.
 
     GuardDuty's event does not contain the size of the object; the upload's size is then 0, which
     means unknown.

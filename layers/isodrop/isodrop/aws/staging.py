@@ -69,7 +69,7 @@ class StagedCopy:
 
 @dataclass(frozen=True, slots=True)
 class StagingBucket:
-    """The only code that reads or writes the bucket.
+    """The functions' access to the bucket.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class StagingBucket:
         NoMultipartUploadError
             The multipart upload was completed or aborted.
         RejectedError
-            The source cannot be copied, such as ``object-gone``: it was replaced or deleted.
+            The source cannot be copied; for example ``object-gone``: it was replaced or deleted.
         TransientError, PermanentError
             Any other error from S3; ``checksum-missing`` if its response has no checksum.
         """

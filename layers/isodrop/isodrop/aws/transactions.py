@@ -25,7 +25,7 @@ and many runs share the item of the builds under way."""
 
 
 class _ConflictError(TransientError):
-    """Nothing was written, because others were writing the same items."""
+    """Nothing was written, because of a conflict with another transaction, or throttling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +64,22 @@ class TransactionResult:
 
 
 def put_if_absent(item: Item) -> Write:
-    """Write an item if there is none with its key."""
+    """Make a write of an item, on the condition that there is none with its key."""
     return Write("Put", {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"})
 
 
 def put(item: Item) -> Write:
-    """Write an item, replacing any item with its key."""
+    """Make a write of an item, which replaces any item with its key."""
     return Write("Put", {"Item": item})
 
 
 def check_absent(key: Key) -> Write:
-    """Cancel the transaction if an item with this key exists."""
+    """Make a check that cancels the transaction if an item with this key exists."""
     return Write("ConditionCheck", {"Key": key, "ConditionExpression": "attribute_not_exists(pk)"})
 
 
 def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -> Write:
-    """Set attributes of an existing item, unless it has any of the attributes in ``unless``.
+    """Make a write that sets attributes of an item, unless it has any of those in ``unless``.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def deserialize(item: Mapping[str, Any] | None) -> Item | None:
 
 
 def _unmet_conditions(error: Exception) -> Mapping[int, Item | None]:
-    """Return the items of unmet conditions by position; empty for any other error."""
+    """Return the items of unmet conditions by position; raises ``_ConflictError`` as well."""
     if not isinstance(error, ClientError) or error_code(error) != "TransactionCanceledException":
         return {}
     response = cast("dict[str, Any]", error.response)

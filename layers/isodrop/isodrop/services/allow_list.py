@@ -55,8 +55,7 @@ class AllowListGate:
         RejectedError
             ``unknown-iso``.
         TransientError
-            The list cannot be read, and nothing is imported without it; or another temporary
-            error.
+            In the mode ``enforce`` the list cannot be read; or another temporary error.
         """
         if self.mode is AllowListMode.OFF:
             return run

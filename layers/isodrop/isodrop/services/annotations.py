@@ -1,4 +1,4 @@
-"""Writes an answer to the tags of the AMI and of the object, and to parameters.
+"""Tags the AMI like its image and the object with its answer, and updates parameters.
 
 All of this is best effort: the answer is recorded before it starts and does not depend on it. So
 nothing here raises an exception or takes long. Each thing that could not be written is described
@@ -28,8 +28,8 @@ TIME_LIMIT_SECONDS: Final = 20.0
 MAX_OBJECT_TAGS: Final = 10
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
 INTERRUPTED_NOTE: Final = (
-    "Tags and parameters may be missing: the function ended while it was writing them, and they"
-    " are written only once."
+    "Tags may be missing: the function ended while it was writing them, and they are written only"
+    " once. The sweep corrects the parameters."
 )
 
 _PREFIX: Final = "isodrop:"

@@ -65,7 +65,7 @@ class DistributionTask:
         return self.builder.distribute_image(request)
 
     def ensure_ready(self, attempt: Attempt) -> bool:  # noqa: ARG002 - part of the protocol
-        """Return ``True``: an image build version never changes."""
+        """Return ``True``: a distribution needs no copy."""
         return True
 
     def has_result(self, build: Build) -> bool:

@@ -263,7 +263,7 @@ class Intake:
             result = read_scan_tag(self.s3, upload)
             if result is None:
                 return Rejection.of(
-                    Code.SCAN_NOT_PASSED, "The object has no result of a malware scan yet."
+                    Code.SCAN_NOT_PASSED, "The object has not been scanned for malware yet."
                 )
         return check_malware_scan(result)
 
@@ -287,8 +287,8 @@ class Intake:
             if ranges:
                 self.record_inspection(len(ranges), sum(ranges))
         metadata = merge_overrides(iso_object.metadata, run_request.overrides)
-        # An operator's override replaces the metadata entry with that key, so this allows no value
-        # of the uploader. Operators are not limited to AllowedOverrides.
+        # An operator's override replaces the metadata entry with that key, so these keys never have
+        # an uploader's value. Operators are not limited to AllowedOverrides.
         allowed = self.settings.allowed_overrides | run_request.overrides.keys()
         return plan_import(
             upload, contents, metadata, replace(self.settings, allowed_overrides=allowed)

@@ -1,6 +1,6 @@
-"""Updates the parameters that name the newest image of an image name and a build of Windows.
+"""Updates the parameters that point to the newest image of each name and Windows build.
 
-An image that no longer exists is marked as retired in the ledger when it is found, so each deleted
+An image that turns out to be deleted is marked as retired in the ledger, so each deleted
 image is checked only once. The sweep updates the parameters of all names, so a parameter that is
 out of date, or whose AMI was deleted, is corrected without another import.
 """
@@ -124,7 +124,9 @@ class LatestParameters:
                     Overwrite=True,
                 )
             written = newest
-        raise TransientError(f"{parameter} was changed by others {_ROUNDS} times in the meantime")
+        raise TransientError(
+            f"the newest image of {parameter} changed {_ROUNDS} times in the meantime"
+        )
 
     def _read_parameter(self, parameter: str) -> str | None:
         try:

@@ -47,7 +47,7 @@ class Reporter:
     outcomes : OutcomeReader
         Reads how builds ended.
     annotator : Annotator
-        Writes the answer to the tags of the AMI and the object, and to parameters.
+        Tags the AMI and the object, and updates parameters.
     stager : Stager
         Deletes copies that are no longer needed.
     stack : str

@@ -1,4 +1,4 @@
-"""The staging copy of an upload: made when the plan is accepted, imported, then deleted.
+"""The staging copy of an upload: made once its plan is recorded, imported, then deleted.
 
 Image Builder imports the copy, so the uploaded object may be overwritten or deleted from then on.
 Each step is recorded before the next one, so the next invocation continues where one was
@@ -168,7 +168,7 @@ class Stager:
         content = make_content(copied, upload.size, self.part_size)
         run = self.ledger.record_content(run, content)
         if run.content != content:
-            # Different bytes with the same ETag: a deliberate collision, without versioning only.
+            # Different bytes with the same ETag: a deliberate collision, in an unversioned bucket.
             raise object_gone_error(upload.bucket, upload.key, "replaced")
         self.bucket.complete_multipart_upload(key, multipart_id, copied, content)
         return run, content
@@ -232,7 +232,8 @@ class Stager:
         """Check that no import reads, or will read, a run's copy.
 
         Only the request of an attempt that the run created names the copy, and the run is linked to
-        that attempt. If it was not sent, it is marked as lost; a build that is found is recorded.
+        that attempt. If the run has ended and it was not sent, it is marked as
+        lost; a build that is found is recorded.
 
         Parameters
         ----------

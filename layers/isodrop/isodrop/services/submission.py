@@ -58,7 +58,7 @@ class BuildTask(Protocol):
         """
 
     def ensure_ready(self, attempt: Attempt) -> bool:
-        """Check that what an attempt's request names exists; makes a copy that is missing."""
+        """Whether the copy or image of a request exists; a missing copy is made again."""
 
     def has_result(self, build: Build) -> bool:
         """Whether the AMIs of a build that succeeded still exist."""
@@ -135,7 +135,7 @@ class BuildSubmitter:
                 raise TransientError("the run was stopped in the meantime; this is retried")
             # Another invocation for the same run may have linked another attempt first.
             return linked, attempt if key == attempt.key else self.ledger.get_attempt(key)
-        raise TransientError("several runs of the same import compete; this one is retried")
+        raise TransientError("several runs of the same task are competing; this one is retried")
 
     def _find_reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
         """Return the last attempt if the run can use it.
@@ -174,8 +174,8 @@ class BuildSubmitter:
         if failures >= self.max_consecutive_failures:
             raise RejectedError(
                 Code.TOO_MANY_ATTEMPTS,
-                f"The stack's limit of {failures} failed {task.title} in a row is reached; no more"
-                " are started.",
+                f"The stack's limit of {self.max_consecutive_failures} failed {task.title} in a row"
+                " has been reached; no more are started.",
             )
         number = len(earlier)
         token = client_token(task.source.etag, task.key, self.stack, number)
@@ -219,7 +219,7 @@ class BuildSubmitter:
             raise PermanentError(CODES[Code.STAGING_LOST].meaning, code=Code.STAGING_LOST)
         if status is AttemptStatus.REFUSED:
             raise PermanentError(
-                "Image Builder has refused this request before", code=Code.IMPORT_REFUSED
+                "Image Builder already refused this request", code=Code.IMPORT_REFUSED
             )
         was_submitted = attempt.status is AttemptStatus.SUBMITTED
         earlier = self.builder.find_build_by_tags(attempt.request) if was_submitted else None
@@ -257,7 +257,7 @@ def get_attempt_build(
 
 
 def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
-    """Whether an attempt's request was accepted less than ten minutes ago.
+    """Whether an attempt has no build yet, or got it less than ten minutes ago.
 
     Image Builder may not return its build yet, so a build that is not found may still exist.
     """

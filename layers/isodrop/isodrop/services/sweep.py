@@ -52,7 +52,7 @@ MAX_LOOKBACK: Final = timedelta(days=8)
 when its upload was started, and the bucket aborts uploads after seven days.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
 COPY_AGE: Final = timedelta(days=8)
-"""Age at which a copy is deleted in any case: an execution ends after seven days. The lifecycle
+"""Age at which a copy is deleted in any case: an execution ends within seven days. The lifecycle
 rule of the bucket uses the same number of days."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
@@ -276,7 +276,7 @@ class Sweeper:
     # ------------------------------------------------------------------ staging copies
 
     def _delete_copies(self, summary: SweepSummary) -> None:
-        """Delete copies that are no longer needed, or that are older than any import can take."""
+        """Delete copies that are no longer needed, or that are older than the longest import."""
         stager = self.reporter.stager
         for staged in stager.bucket.list_copies():
             if not self.has_time():
