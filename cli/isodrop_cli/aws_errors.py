@@ -21,7 +21,7 @@ from isodrop.aws.errors import SDK_ERRORS, to_isodrop_error
 from isodrop.errors import AccessDeniedError, CredentialsError, IsodropError, TransientError
 from isodrop.text import single_line
 from isodrop_cli.clock import CLOCK
-from isodrop_cli.failures import ExplainedError
+from isodrop_cli.errors import ExplainedError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -12,7 +12,7 @@ from typing import Final
 from isodrop.domain.s3_uri import SCHEME, S3Uri
 from isodrop.errors import PermanentError
 from isodrop.iso.model import ReadRange
-from isodrop_cli.failures import ExplainedError
+from isodrop_cli.errors import ExplainedError
 from isodrop_cli.output.console import print_trace
 
 # Stands in for the bucket of a local file.
@@ -53,13 +53,13 @@ class Source:
 
 @contextmanager
 def open_source(
-    address: str, *, trace: bool = False, profile: str | None = None, region: str | None = None
+    path_or_uri: str, *, trace: bool = False, profile: str | None = None, region: str | None = None
 ) -> Iterator[Source]:
     """Open an ISO by path or by ``s3://bucket/key``.
 
     Parameters
     ----------
-    address : str
+    path_or_uri : str
     trace : bool
         Print each range that is read, and how long it took, to stderr.
     profile, region : str, optional
@@ -70,12 +70,12 @@ def open_source(
     IsoSourceError
         The message is for the user.
     """
-    if "://" in address and not address.startswith(SCHEME):
-        raise IsoSourceError(f"{address}: only a file or s3://bucket/key can be inspected")
+    if "://" in path_or_uri and not path_or_uri.startswith(SCHEME):
+        raise IsoSourceError(f"{path_or_uri}: only a file or s3://bucket/key can be inspected")
     source_context = (
-        _open_object(address, profile, region)
-        if address.startswith(SCHEME)
-        else _open_file(Path(address))
+        _open_object(path_or_uri, profile, region)
+        if path_or_uri.startswith(SCHEME)
+        else _open_file(Path(path_or_uri))
     )
     with source_context as source:
         yield replace(source, read=_traced(source.read, source.open_seconds)) if trace else source
@@ -105,23 +105,23 @@ def _open_file(path: Path) -> Iterator[Source]:
 
 
 @contextmanager
-def _open_object(address: str, profile: str | None, region: str | None) -> Iterator[Source]:
+def _open_object(path_or_uri: str, profile: str | None, region: str | None) -> Iterator[Source]:
     # Imported only here: a command without it starts in a tenth of the time.
     from isodrop.aws.s3 import is_missing, open_any_object  # noqa: PLC0415 - see above
     from isodrop_cli.aws_errors import OBJECT_HINTS, explain_errors, s3_client  # noqa: PLC0415 - see above
 
     try:
-        location = S3Uri.parse(address)
+        location = S3Uri.parse(path_or_uri)
     except ValueError as error:
         raise IsoSourceError(str(error)) from error
-    with explain_errors(OBJECT_HINTS, IsoSourceError, address):
+    with explain_errors(OBJECT_HINTS, IsoSourceError, path_or_uri):
         client = s3_client(profile, region)
         began = time.perf_counter()
         try:
             found = open_any_object(client, location)
         except PermanentError as error:
             if is_missing(error):
-                raise IsoSourceError(f"{address}: there is no such object") from error
+                raise IsoSourceError(f"{path_or_uri}: there is no such object") from error
             raise
         yield Source(
             bucket=location.bucket,

@@ -14,8 +14,8 @@ from typing import Final
 
 from isodrop import __version__
 from isodrop_cli import signals
+from isodrop_cli.errors import describe_error
 from isodrop_cli.exit_codes import ExitCode
-from isodrop_cli.failures import describe_error
 from isodrop_cli.output.console import configure_streams, discard_output, print_error
 
 COMMANDS: Final = MappingProxyType(

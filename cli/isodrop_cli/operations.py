@@ -42,7 +42,7 @@ class UploadHistory:
     """One upload and its runs, in order."""
 
     upload_id: str
-    address: str
+    uri: str
     runs: tuple[Run, ...]
     current: CurrentObject | None = None
 
@@ -123,33 +123,33 @@ class StackOperations:
             A request to AWS fails.
         """
         bucket = self.bucket if bucket is None else bucket
-        address = single_line(str(S3Uri(bucket, key)))
+        uri = single_line(str(S3Uri(bucket, key)))
         if bucket != self.bucket:
             raise OperatorError(
-                f"{address}: this stack's bucket is {self.bucket}; choose the stack of the other"
+                f"{uri}: this stack's bucket is {self.bucket}; choose the stack of the other"
                 " bucket with --stack"
             )
         if version_id is not None:
-            return self._read_history(Upload(bucket, key, "", 0, "", version_id), address)
+            return self._read_history(Upload(bucket, key, "", 0, "", version_id), uri)
         try:
             found = get_current_upload(self.s3, bucket, key)
         except RejectedError:
             raise OperatorError(
-                f"{address}: there is no such object; isodrop list shows all uploads, and isodrop"
+                f"{uri}: there is no such object; isodrop list shows all uploads, and isodrop"
                 " status --version-id shows a deleted one"
             ) from None
         if found.upload.unique_version_id is None:
             raise OperatorError(
-                f"{address}: the object has no version id, because versioning is off for the"
+                f"{uri}: the object has no version id, because versioning is off for the"
                 " bucket; enable it and upload again"
             )
-        return self._read_history(found.upload, address, found)
+        return self._read_history(found.upload, uri, found)
 
     def _read_history(
-        self, upload: Upload, address: str, current: CurrentObject | None = None
+        self, upload: Upload, uri: str, current: CurrentObject | None = None
     ) -> UploadHistory:
         runs = self.ledger.list_runs(upload_id(upload))
-        return UploadHistory(upload_id(upload), address, runs, current)
+        return UploadHistory(upload_id(upload), uri, runs, current)
 
     def retry(self, history: UploadHistory, overrides: Mapping[str, str]) -> StartedRun:
         """Start another run of an upload, or its first one if no execution has claimed it.
@@ -172,7 +172,7 @@ class StackOperations:
         if last is not None and last.answered_at is None:
             raise _still_open_error(history, last.request.number, last.execution_arn)
         if history.current is None:
-            raise OperatorError(f"{history.address}: only the current version can be imported")
+            raise OperatorError(f"{history.uri}: only the current version can be imported")
         number = 0 if last is None else last.request.number + 1
         event = make_object_created_event(
             history.current.upload,
@@ -189,7 +189,7 @@ class StackOperations:
                 return StartedRun(history.upload_id, number, arn)
             self._refuse_if_started(history, number, self.executions.arn_for(name))
         raise OperatorError(
-            f"{history.address}: {_MAX_EXECUTION_NAMES} executions ended without a result; check"
+            f"{history.uri}: {_MAX_EXECUTION_NAMES} executions ended without a result; check"
             " them in Step Functions"
         )
 
@@ -351,10 +351,10 @@ class StackOperations:
         """
         run = history.last
         if run is None:
-            raise OperatorError(f"{history.address}: its import has not started: nothing to cancel")
+            raise OperatorError(f"{history.uri}: its import has not started: nothing to cancel")
         build_arn = self._find_running_build(run)
         if build_arn is None:
-            message = f"{history.address}: its import has ended: nothing to cancel"
+            message = f"{history.uri}: its import has ended: nothing to cancel"
             if _is_over(run) and (
                 run.import_build.failure != CANCELLED or run.answered_at is not None
             ):
@@ -371,7 +371,7 @@ class StackOperations:
             if sharing and not include_others:
                 keys = join_list(other.upload.uri for other in sharing)
                 raise OperatorError(
-                    f"{history.address}: other uploads use the same build and would fail, too:"
+                    f"{history.uri}: other uploads use the same build and would fail, too:"
                     f" {keys}; cancel it for all of them with --include-others"
                 )
             self.builder.cancel_build(build_arn)
@@ -426,6 +426,6 @@ def _is_over(run: Run) -> bool:
 
 def _still_open_error(history: UploadHistory, number: int, execution: str) -> OperatorError:
     return OperatorError(
-        f"{history.address}: run {number} has no answer yet: {execution}; wait for its answer, or"
+        f"{history.uri}: run {number} has no answer yet: {execution}; wait for its answer, or"
         " cancel it with isodrop cancel"
     )

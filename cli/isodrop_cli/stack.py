@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from isodrop.domain.s3_uri import S3Uri
 from isodrop.text import printable, single_line
-from isodrop_cli.failures import ExplainedError
+from isodrop_cli.errors import ExplainedError
 from isodrop_cli.output.console import print_error
 
 if TYPE_CHECKING:

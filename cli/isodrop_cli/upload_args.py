@@ -4,14 +4,14 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import NamedTuple
 
 from isodrop.domain.s3_uri import S3Uri
-from isodrop_cli.failures import ExplainedError, describe_error
+from isodrop_cli.errors import ExplainedError, describe_error
 
 
 class NotUtf8Error(ExplainedError):
     """A name is not UTF-8, so no object can have it."""
 
 
-class Address(NamedTuple):
+class UploadAddress(NamedTuple):
     """The bucket and key of an upload; ``bucket`` is ``None`` for the stack's own bucket."""
 
     bucket: str | None
@@ -29,7 +29,7 @@ def add_address(command: ArgumentParser, *, optional: bool = False) -> None:
     )
 
 
-def _parse_address(text: str) -> Address:
+def _parse_address(text: str) -> UploadAddress:
     """Parse an address; bucket and key are taken as they are, not URL-decoded."""
     try:
         text.encode()
@@ -39,10 +39,10 @@ def _parse_address(text: str) -> Address:
     if "://" not in text:
         if not text:
             raise ArgumentTypeError("a key must have at least one character")
-        return Address(None, text)
+        return UploadAddress(None, text)
     try:
         uri = S3Uri.parse(text)
     except ValueError as error:
         message = f"'{text}' is neither a key nor a URI of the form s3://bucket/key"
         raise ArgumentTypeError(message) from error
-    return Address(uri.bucket, uri.key)
+    return UploadAddress(uri.bucket, uri.key)

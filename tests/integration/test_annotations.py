@@ -223,7 +223,7 @@ def test_each_windows_build_has_its_own_latest_ami(harness: ImportHarness) -> No
 def test_one_parameter_can_name_the_newest_of_all_builds(
     harness: ImportHarness,
 ) -> None:
-    harness.across_builds = True
+    harness.across_windows_builds = True
     newer = imported(harness, "24H2.iso")
     imported(harness, "23H2.iso", build=22631)
 

@@ -431,7 +431,7 @@ class TestOperators:
         arn = harness.start_distribution(upload)
         harness.advance_clock(seconds=60)
 
-        snapshot = harness.operator.take_snapshot(harness.claim_run(upload))
+        snapshot = harness.operations.take_snapshot(harness.claim_run(upload))
 
         assert snapshot.run is not None
         progressed = as_json(snapshot.run)
@@ -439,15 +439,15 @@ class TestOperators:
         assert ("distribution", arn) in to_pairs(snapshot.run)
         assert snapshot.steps.total == 1
         events = list(known_events(snapshot, upload.key, harness.clock.time()))
-        assert (events[-1].step, events[-1].message) == ("distribution", "0 of 1 steps")
+        assert (events[-1].stage, events[-1].message) == ("distribution", "0 of 1 steps")
         assert events[-1].data["distributionArn"] == arn
 
     def test_cancel_cancels_the_distribution(self, harness: ImportHarness) -> None:
         upload = built(harness)
         arn = harness.start_distribution(upload)
 
-        cancelled = harness.operator.cancel(
-            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+        cancelled = harness.operations.cancel(
+            harness.operations.get_history(BUCKET, "a.iso"), include_others=False
         )
 
         harness.follow(upload)

@@ -394,16 +394,16 @@ def test_a_run_is_kept_forever_by_default(ledger: Ledger) -> None:
 
 def test_the_uploader_is_recorded_until_it_is_erased(ledger: Ledger) -> None:
     upload = an_upload()
-    ledger.claim(upload, "execution-1", "2026-11-01", RunRequest(requester="123456789012"))
+    ledger.claim(upload, "execution-1", "2026-11-01", RunRequest(uploader="123456789012"))
     kept = ledger.get_run(upload_id(upload))
     assert kept is not None
-    assert kept.request.requester == "123456789012"
+    assert kept.request.uploader == "123456789012"
     assert ("uploaded by", "123456789012") in to_pairs(kept)
-    assert as_json(kept)["requester"] == "123456789012"
+    assert as_json(kept)["uploader"] == "123456789012"
 
-    ledger.table.update_item(Key=run_key(kept), UpdateExpression="REMOVE requester")
+    ledger.table.update_item(Key=run_key(kept), UpdateExpression="REMOVE uploader")
 
     erased = ledger.get_run(upload_id(upload))
     assert erased is not None
-    assert as_json(erased)["requester"] is None
+    assert as_json(erased)["uploader"] is None
     assert "uploaded by" not in dict(to_pairs(erased))

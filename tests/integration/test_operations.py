@@ -47,8 +47,8 @@ class TestRetrying:
     def test_an_upload_is_retried_in_an_execution_of_its_own(self, harness: ImportHarness) -> None:
         upload = answered(harness, "Drücke/a + b.iso")
 
-        started = harness.operator.retry(
-            harness.operator.get_history(BUCKET, upload.key), {"edition": "EnterpriseN"}
+        started = harness.operations.retry(
+            harness.operations.get_history(BUCKET, upload.key), {"edition": "EnterpriseN"}
         )
 
         ((uploaded, request, execution),) = harness.started()
@@ -60,15 +60,15 @@ class TestRetrying:
         self, harness: ImportHarness
     ) -> None:
         upload = answered(harness)
-        started = harness.operator.retry(
-            harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
+        started = harness.operations.retry(
+            harness.operations.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
         )
 
         def follow(_: float) -> None:
             ((uploaded, request, execution),) = harness.started()
             harness.follow(uploaded, execution, request)
 
-        *_, last = harness.operator.follow_execution(started, follow, no_time)
+        *_, last = harness.operations.follow_execution(started, follow, no_time)
 
         (answer,) = harness.answers()
         assert last.run == harness.ledger.list_runs(upload_id(upload))[1]
@@ -80,7 +80,7 @@ class TestRetrying:
     ) -> None:
         harness.upload("a.iso")
 
-        started = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
+        started = harness.operations.retry(harness.operations.get_history(BUCKET, "a.iso"), {})
 
         assert started.number == 0
 
@@ -92,14 +92,14 @@ class TestRetrying:
             answered(harness)
         else:
             harness.upload("a.iso")
-        one = two = harness.operator.get_history(BUCKET, "a.iso")
-        first = harness.operator.retry(one, {"edition": "EnterpriseN"})
+        one = two = harness.operations.get_history(BUCKET, "a.iso")
+        first = harness.operations.retry(one, {"edition": "EnterpriseN"})
         # moto compares no inputs.
         events = harness.client("stepfunctions").meta.events
         events.register("before-call.sfn.StartExecution", _taken)
 
         with pytest.raises(OperatorError, match="no answer yet") as refusal:
-            harness.operator.retry(two, {"edition": "Education"})
+            harness.operations.retry(two, {"edition": "Education"})
 
         assert first.execution in str(refusal.value)
         assert len(harness.started()) == 1
@@ -110,50 +110,50 @@ class TestRetrying:
         harness.claim_run(harness.upload("a.iso"), "arn:of-the-execution")
 
         with pytest.raises(OperatorError, match=r"no answer yet: arn:of-the-execution"):
-            harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
+            harness.operations.retry(harness.operations.get_history(BUCKET, "a.iso"), {})
 
     def test_an_execution_that_never_claimed_its_run_is_started_again(
         self, harness: ImportHarness
     ) -> None:
         answered(harness)
-        history = harness.operator.get_history(BUCKET, "a.iso")
-        first = harness.operator.retry(history, {})
+        history = harness.operations.get_history(BUCKET, "a.iso")
+        first = harness.operations.retry(history, {})
         harness.abort(first.execution)
         client = harness.client("stepfunctions")
         client.meta.events.register("before-call.sfn.StartExecution", _taken_once())
 
-        second = harness.operator.retry(history, {})
+        second = harness.operations.retry(history, {})
 
         assert (second.number, first.number) == (1, 1)
         assert second.execution == f"{first.execution}-1"
         # A command that follows the upload waits for it, though it is not claimed yet.
-        assert harness.operator.find_latest_run(history) == 1
+        assert harness.operations.find_latest_run(history) == 1
 
         harness.abort(second.execution)
 
-        assert harness.operator.find_latest_run(history) == 0
+        assert harness.operations.find_latest_run(history) == 0
 
     def test_an_ended_execution_is_not_waited_for(self, harness: ImportHarness) -> None:
         answered(harness)
-        started = harness.operator.retry(harness.operator.get_history(BUCKET, "a.iso"), {})
+        started = harness.operations.retry(harness.operations.get_history(BUCKET, "a.iso"), {})
         harness.abort(started.execution)
 
         with pytest.raises(
             OperatorError, match="ended as ABORTED, without an answer; the sweep publishes"
         ):
-            list(harness.operator.follow_execution(started, no_sleep, no_time))
+            list(harness.operations.follow_execution(started, no_sleep, no_time))
 
     def test_the_slower_of_two_operators_sees_the_first_one_s_request(
         self, harness: ImportHarness
     ) -> None:
         upload = harness.upload("a.iso")
-        started = harness.operator.retry(
-            harness.operator.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
+        started = harness.operations.retry(
+            harness.operations.get_history(BUCKET, "a.iso"), {"edition": "EnterpriseN"}
         )
         harness.follow(upload, "arn:s3s-own")
 
         with pytest.raises(OperatorError, match="first, without your overrides: arn:s3s-own"):
-            list(harness.operator.follow_execution(started, no_sleep, no_time))
+            list(harness.operations.follow_execution(started, no_sleep, no_time))
 
 
 class TestFollowing:
@@ -170,7 +170,7 @@ class TestFollowing:
 
         snapshots = [
             (snapshot.run is not None, snapshot.is_unclaimed, passed[0])
-            for snapshot in harness.operator.follow_run(
+            for snapshot in harness.operations.follow_run(
                 upload_id(upload), 0, sleep, lambda: passed[0]
             )
         ]
@@ -188,7 +188,7 @@ class TestFinding:
         upload = answered(harness)
         harness.follow(upload, "execution-2", RunRequest(1))
 
-        history = harness.operator.get_history(BUCKET, "a.iso")
+        history = harness.operations.get_history(BUCKET, "a.iso")
 
         assert [run.request.number for run in history.runs] == [0, 1]
         assert history.last == history.runs[1]
@@ -197,19 +197,19 @@ class TestFinding:
         upload = answered(harness)
         harness.delete("a.iso")
 
-        history = harness.operator.get_history(BUCKET, "a.iso", upload.version_id)
+        history = harness.operations.get_history(BUCKET, "a.iso", upload.version_id)
 
         assert [run.upload_id for run in history.runs] == [upload_id(upload)]
         with pytest.raises(OperatorError, match="only the current version"):
-            harness.operator.retry(history, {})
+            harness.operations.retry(history, {})
 
     def test_a_missing_object_is_reported_with_a_remedy(self, harness: ImportHarness) -> None:
         with pytest.raises(OperatorError, match=r"no such object; isodrop list"):
-            harness.operator.get_history(BUCKET, "nothing.iso")
+            harness.operations.get_history(BUCKET, "nothing.iso")
 
     def test_another_bucket_is_reported_with_a_remedy(self, harness: ImportHarness) -> None:
         with pytest.raises(OperatorError, match=rf"bucket is {BUCKET}; .*--stack"):
-            harness.operator.get_history("another", "a.iso")
+            harness.operations.get_history("another", "a.iso")
 
     def test_a_bucket_without_versions_is_reported_with_a_remedy(
         self, harness: ImportHarness
@@ -220,7 +220,7 @@ class TestFinding:
         harness.client("s3").put_object(Bucket=BUCKET, Key="a.iso", Body=b"")
 
         with pytest.raises(OperatorError, match="versioning is off"):
-            harness.operator.get_history(BUCKET, "a.iso")
+            harness.operations.get_history(BUCKET, "a.iso")
 
     def test_runs_are_listed_newest_first_in_any_state(self, harness: ImportHarness) -> None:
         for number, key in enumerate(("a.iso", "b.iso", "c.iso", "d.iso")):
@@ -231,8 +231,8 @@ class TestFinding:
             else:
                 harness.claim_run(upload, f"execution-{key}")
 
-        everything = harness.operator.list_recent(3)
-        still_open = harness.operator.list_recent(9, only_open=True)
+        everything = harness.operations.list_recent(3)
+        still_open = harness.operations.list_recent(9, only_open=True)
 
         assert [run.upload.key for run in everything] == ["d.iso", "c.iso", "b.iso"]
         assert [run.upload.key for run in still_open] == ["c.iso", "a.iso"]
@@ -246,8 +246,8 @@ class TestCancelling:
         outcome = harness.intake.process(upload, "execution-1")
         harness.advance_clock(minutes=8)
 
-        build_arn = harness.operator.cancel(
-            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+        build_arn = harness.operations.cancel(
+            harness.operations.get_history(BUCKET, "a.iso"), include_others=False
         )
 
         harness.follow(upload)
@@ -259,12 +259,12 @@ class TestCancelling:
         for key in ("a.iso", "b.iso"):
             harness.intake.process(harness.upload(key), f"execution-{key}")
         harness.advance_clock(minutes=8)
-        history = harness.operator.get_history(BUCKET, "a.iso")
+        history = harness.operations.get_history(BUCKET, "a.iso")
 
         with pytest.raises(OperatorError, match=f"s3://{BUCKET}/b.iso; .*--include-others"):
-            harness.operator.cancel(history, include_others=False)
+            harness.operations.cancel(history, include_others=False)
         untouched = harness.image_builder.controls.calls_of("CancelImageCreation")
-        build_arn = harness.operator.cancel(history, include_others=True)
+        build_arn = harness.operations.cancel(history, include_others=True)
 
         assert untouched == []
         assert build_arn is not None
@@ -277,8 +277,8 @@ class TestCancelling:
         with pytest.raises(Exception, match="TooManyRequests"):
             harness.intake.process(upload, "execution-1")
 
-        build_arn = harness.operator.cancel(
-            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+        build_arn = harness.operations.cancel(
+            harness.operations.get_history(BUCKET, "a.iso"), include_others=False
         )
         harness.image_builder.controls.reset()
         harness.follow(upload)
@@ -295,9 +295,11 @@ class TestCancelling:
     ) -> None:
         run = harness.claim_run(harness.upload("a.iso"))
 
-        harness.operator.cancel(harness.operator.get_history(BUCKET, "a.iso"), include_others=False)
-        again = harness.operator.cancel(
-            harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+        harness.operations.cancel(
+            harness.operations.get_history(BUCKET, "a.iso"), include_others=False
+        )
+        again = harness.operations.cancel(
+            harness.operations.get_history(BUCKET, "a.iso"), include_others=False
         )
 
         assert again is None
@@ -312,8 +314,8 @@ class TestCancelling:
 
         def cancel_first(self: Stager, *given: Any) -> StagedUpload:
             staged = stage_upload(self, *given)
-            harness.operator.cancel(
-                harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+            harness.operations.cancel(
+                harness.operations.get_history(BUCKET, "a.iso"), include_others=False
             )
             return staged
 
@@ -331,8 +333,8 @@ class TestCancelling:
 
         def cancel_first(self: Intake, *given: Any) -> ImportPlan | Rejection:
             decision = inspect(self, *given)
-            harness.operator.cancel(
-                harness.operator.get_history(BUCKET, "a.iso"), include_others=False
+            harness.operations.cancel(
+                harness.operations.get_history(BUCKET, "a.iso"), include_others=False
             )
             return decision
 
@@ -353,7 +355,9 @@ class TestCancelling:
         )
         with pytest.raises(TransientError):
             harness.intake.process(upload, "execution-1")
-        harness.operator.cancel(harness.operator.get_history(BUCKET, "a.iso"), include_others=False)
+        harness.operations.cancel(
+            harness.operations.get_history(BUCKET, "a.iso"), include_others=False
+        )
 
         outcome = harness.intake.process(upload, "execution-1")
 
@@ -364,7 +368,9 @@ class TestCancelling:
         self, harness: ImportHarness
     ) -> None:
         harness.claim_run(harness.upload("a.iso"))
-        harness.operator.cancel(harness.operator.get_history(BUCKET, "a.iso"), include_others=False)
+        harness.operations.cancel(
+            harness.operations.get_history(BUCKET, "a.iso"), include_others=False
+        )
         harness.advance_clock(minutes=60)
 
         harness.sweep()
@@ -374,11 +380,11 @@ class TestCancelling:
 
     def test_a_cancellation_after_a_failure_has_no_effect(self, harness: ImportHarness) -> None:
         run = harness.claim_run(harness.upload("a.iso"))
-        history = harness.operator.get_history(BUCKET, "a.iso")
+        history = harness.operations.get_history(BUCKET, "a.iso")
         harness.ledger.record_failure(run, Failure(Code.ACCESS_DENIED, "first"))
 
         with pytest.raises(OperatorError, match="nothing to cancel"):
-            harness.operator.cancel(history, include_others=False)
+            harness.operations.cancel(history, include_others=False)
 
     def test_without_a_running_build_cancel_has_no_effect(self, harness: ImportHarness) -> None:
         answered(harness)
@@ -386,8 +392,8 @@ class TestCancelling:
 
         for key in ("a.iso", "b.iso"):
             with pytest.raises(OperatorError, match="nothing"):
-                harness.operator.cancel(
-                    harness.operator.get_history(BUCKET, key), include_others=True
+                harness.operations.cancel(
+                    harness.operations.get_history(BUCKET, key), include_others=True
                 )
 
 

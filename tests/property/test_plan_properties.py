@@ -11,14 +11,14 @@ from botocore.validate import ParamValidator
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from isodrop.codes import CODES, Code, OutcomeKind, Rejection
+from isodrop.codes import CODES, AnswerKind, Code, Rejection
 from isodrop.domain.content import staging_key
 from isodrop.domain.ids import TOKEN_LENGTH, client_token, import_key, upload_id
 from isodrop.domain.image_naming import MAX_TAGS, RESERVED_TAGS, check_template
 from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import plan_import
-from isodrop.iso.model import Edition, IsoContents
+from isodrop.iso.model import IsoContents, WimImage
 from tests.support.builders import BUSINESS, CONTENT, INFRASTRUCTURE, a_business_iso, an_upload
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -38,7 +38,7 @@ SOUND_KEYS = st.one_of(FILE_NAMES, st.from_regex(r"[ -~¡-ÿ]{1,200}\.iso", full
 KEYS = st.one_of(FILE_NAMES, NAMED_TEXT, LONG_TEXT)
 
 EDITIONS = st.builds(
-    Edition,
+    WimImage,
     index=NUMBERS,
     name=ANY_TEXT,
     edition_id=st.one_of(st.none(), WORDS, ANY_TEXT),
@@ -56,10 +56,10 @@ ISOS = st.builds(
     IsoContents,
     label=ANY_TEXT,
     kind=st.just("wim"),
-    editions=st.lists(EDITIONS, max_size=4).map(tuple),
+    images=st.lists(EDITIONS, max_size=4).map(tuple),
     size=st.just(5_000_000_000),
     requests=st.just(3),
-    bytes=st.just(500_000),
+    bytes_read=st.just(500_000),
 )
 SOUND_ISOS = st.builds(
     a_business_iso,
@@ -167,7 +167,7 @@ def check_plan(upload: Upload, plan: ImportPlan, model: Shape) -> None:
 
 
 def check_rejection(rejection: Rejection) -> None:
-    assert CODES[rejection.code].kind is OutcomeKind.REJECTED
+    assert CODES[rejection.code].kind is AnswerKind.REJECTED
     for sentence in (rejection.message, rejection.remedy):
         assert sentence.isprintable()
         assert sentence.endswith(".")

@@ -104,7 +104,7 @@ MUTANTS: Final = (
     Mutant(
         "the slot of a build that has ended is not freed",
         RESULTS,
-        "return EndedBuilds((imported.attempt,), tuple(succeeded), image)",
+        "return EndedBuilds((record.attempt,), tuple(succeeded), image)",
         "return EndedBuilds((), tuple(succeeded), image)",
     ),
     Mutant(
@@ -128,8 +128,8 @@ MUTANTS: Final = (
     Mutant(
         "the token leaves out the attempt",
         "layers/isodrop/isodrop/domain/ids.py",
-        '_digest("token", etag, key, stack, attempt)',
-        '_digest("token", etag, key, stack)',
+        '_digest("token", etag, task_key, stack, attempt)',
+        '_digest("token", etag, task_key, stack)',
     ),
     Mutant(
         "the import key contains the description",

@@ -9,7 +9,7 @@ from isodrop.domain.model import FIRST_RUN, ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import RULES
 from isodrop.domain.planning import plan_import
 from isodrop.domain.run import BuildRecord, Run
-from isodrop.iso.model import Edition, IsoContents
+from isodrop.iso.model import IsoContents, WimImage
 
 BUSINESS = (
     "Education",
@@ -37,8 +37,8 @@ def an_upload(key: str = "isos/windows.iso", **changes: Any) -> Upload:
     return replace(upload, **changes)
 
 
-def an_edition(edition_id: str | None = "Enterprise", index: int = 1, **changes: Any) -> Edition:
-    edition = Edition(
+def an_edition(edition_id: str | None = "Enterprise", index: int = 1, **changes: Any) -> WimImage:
+    edition = WimImage(
         index=index,
         name="Windows 11 Enterprise",
         edition_id=edition_id,
@@ -55,14 +55,14 @@ def an_edition(edition_id: str | None = "Enterprise", index: int = 1, **changes:
     return replace(edition, **changes)
 
 
-def an_iso(*editions: Edition) -> IsoContents:
+def an_iso(*editions: WimImage) -> IsoContents:
     return IsoContents(
         label="CCCOMA_X64FRE_EN-US_DV9",
         kind="wim",
-        editions=editions,
+        images=editions,
         size=5_901_000_000,
         requests=3,
-        bytes=491_520,
+        bytes_read=491_520,
     )
 
 

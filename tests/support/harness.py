@@ -104,7 +104,7 @@ class ImportHarness:
     folder: Path
     clock: Clock = field(default_factory=Clock)
     writes: int = 0
-    across_builds: bool = False
+    across_windows_builds: bool = False
     part_size: int = PART_SIZE
     limits: BuildLimits | None = None
     allow_list_mode: AllowListMode = AllowListMode.OFF
@@ -166,7 +166,7 @@ class ImportHarness:
                 read_list=self.read_allow_list,
                 chunk_size=64 * 1024,
             ),
-            submission=self.submission,
+            submitter=self.submitter,
             now=self.clock.time,
         )
 
@@ -186,7 +186,7 @@ class ImportHarness:
         return [each.key for each in self.stager.bucket.list_copies()]
 
     @property
-    def submission(self) -> BuildSubmitter:
+    def submitter(self) -> BuildSubmitter:
         """The service that submits builds."""
         return BuildSubmitter(
             self.builder,
@@ -212,21 +212,21 @@ class ImportHarness:
                     builder=self.builder,
                     ssm=self.client("ssm"),
                     ledger=self.ledger,
-                    across_builds=self.across_builds,
+                    across_windows_builds=self.across_windows_builds,
                     now=self.clock.time,
                 ),
                 clock=lambda: self.clock.now,
             ),
             stack="isodrop",
             now=self.clock.time,
-            record_answer=lambda _run, answer, _now: self.counted.append(answer.detail_type),
+            count_answer=lambda _run, answer, _now: self.counted.append(answer.detail_type),
         )
 
     @property
     def distributor(self) -> Distributor:
         """The service of ReportBuild that starts distributions."""
         return Distributor(
-            self.builder, self.ledger, self.submission, self.distribution, self.clock.time
+            self.builder, self.ledger, self.submitter, self.distribution, self.clock.time
         )
 
     def start_distribution(self, upload: Upload, execution: str = "execution-1") -> str | None:
@@ -263,7 +263,7 @@ class ImportHarness:
         has_time: Callable[[], bool] = lambda: True,
         prefix: str = "",
         *,
-        waits_for_malware_scan: bool = False,
+        requires_malware_scan: bool = False,
     ) -> SweepSummary:
         """Run a sweep."""
         return Sweeper(
@@ -275,16 +275,16 @@ class ImportHarness:
             outcomes=self.reporter.outcomes,
             reporter=self.reporter,
             bucket=BUCKET,
-            tracking=timedelta(hours=16),
+            tracking_timeout=timedelta(hours=16),
             now=self.clock.time,
             has_time=has_time,
             log=lambda message, fields: self.logged.append((message, fields)),
             prefix=prefix,
-            waits_for_malware_scan=waits_for_malware_scan,
+            requires_malware_scan=requires_malware_scan,
         ).run()
 
     @property
-    def operator(self) -> StackOperations:
+    def operations(self) -> StackOperations:
         """The operator of this stack."""
         return StackOperations(
             s3=self.client("s3"),

@@ -256,7 +256,7 @@ CASES: Final = (
         "multi-edition ISO: 23H2 and 24H2 of Enterprise",
         of(replace(ENTERPRISE, build=22631, revision=4037), ENTERPRISE),
         NOTED,
-        "the first is, unless",
+        "the first is imported unless",
     ),
     Case(
         "23H2 or 22H2, ambiguous by its build (22621.3447)",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from isodrop.codes import CODES, Code, CodeInfo, OutcomeKind, Rejection
+from isodrop.codes import CODES, AnswerKind, Code, CodeInfo, Rejection
 from isodrop.errors import RejectedError
 
 
@@ -45,14 +45,14 @@ def test_the_remedy_for_a_good_iso_is_a_retry(
         Code.ARCHIVED_OBJECT,
         Code.UNREADABLE_OBJECT,
     }
-    mended_elsewhere |= {each for each in Code if CODES[each].kind is OutcomeKind.FAILED}
+    mended_elsewhere |= {each for each in Code if CODES[each].kind is AnswerKind.FAILED}
     needs_none = code in mended_elsewhere - {Code.STAGING_LOST}
     assert ("isodrop retry" in entry.remedy) is needs_none
 
 
 def test_failures_come_after_rejections() -> None:
     kinds = [CODES[code].kind for code in Code]
-    assert kinds == sorted(kinds, key=[OutcomeKind.REJECTED, OutcomeKind.FAILED].index)
+    assert kinds == sorted(kinds, key=[AnswerKind.REJECTED, AnswerKind.FAILED].index)
 
 
 def test_a_rejection_without_a_message_uses_the_tables() -> None:

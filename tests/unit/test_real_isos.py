@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isodrop.codes import CODES, OutcomeKind
+from isodrop.codes import CODES, AnswerKind
 from tests.support.real_isos import ACCEPTED, CASES, NOTED, Case
 from tools.contract.supported_isos_page import supported_isos_page
 
@@ -21,7 +21,7 @@ def test_an_iso_is_decided_as_the_table_expects(case: Case) -> None:
 
 
 def test_every_outcome_in_the_table_is_known() -> None:
-    codes = {code.value for code, entry in CODES.items() if entry.kind is OutcomeKind.REJECTED}
+    codes = {code.value for code, entry in CODES.items() if entry.kind is AnswerKind.REJECTED}
     assert {case.outcome for case in CASES} <= codes | {ACCEPTED, NOTED}
     assert len({(case.what, case.key) for case in CASES}) == len(CASES)
 

@@ -174,11 +174,11 @@ def measure(uploads: int) -> dict[str, Meter]:
         next_one = harness.upload("next.iso", edition="Professional")
         operations: dict[str, Callable[[], object]] = {
             INTAKE: lambda: harness.intake.process(next_one, harness.run("next")),
-            "`isodrop list --limit 50`": lambda: harness.operator.list_recent(50),
-            "`isodrop status KEY`": lambda: harness.operator.take_snapshot(
-                harness.operator.get_history(None, FIRST).last
+            "`isodrop list --limit 50`": lambda: harness.operations.list_recent(50),
+            "`isodrop status KEY`": lambda: harness.operations.take_snapshot(
+                harness.operations.get_history(None, FIRST).last
             ),
-            "`isodrop watch`, its start": lambda: harness.operator.list_active(
+            "`isodrop watch`, its start": lambda: harness.operations.list_active(
                 (harness.clock.time() - timedelta(minutes=1)).isoformat()
             ),
             "updating `latest`": lambda: harness.reporter.annotator.latest.update(

@@ -1,4 +1,4 @@
-"""Ways to read the XML of the Windows image of an object, and the cost of each.
+"""Ways to read the XML of the Windows image file of an object, and the cost of each.
 
 ``python -m tools.bench.readers NAME JSON`` measures one in its own process and prints the
 cost as JSON.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from isodrop.aws.errors import ERROR_GROUPS
-from isodrop.codes import CODES, Code, OutcomeKind
+from isodrop.codes import CODES, AnswerKind, Code
 from isodrop.events import DETAIL_TYPES, SCHEMA_VERSION
 from tools.contract.schemas import Json, Property, path_of, properties, slug
 
@@ -219,16 +219,16 @@ messages. Within a major version of the contract codes may be added, and none is
 def codes_page() -> str:
     """Write the page on which each code has its section, with its name as the anchor."""
     return HEADER + _CODES.format(
-        table="\n".join(_kind(kind) for kind in OutcomeKind),
+        table="\n".join(_kind(kind) for kind in AnswerKind),
         sections="\n".join(_section(code) for code in Code),
     )
 
 
-def _kind(kind: OutcomeKind) -> str:
+def _kind(kind: AnswerKind) -> str:
     sentence = {
-        OutcomeKind.REJECTED: "**Rejected**: the problem was found before anything was"
+        AnswerKind.REJECTED: "**Rejected**: the problem was found before anything was"
         " spent. A problem that is found later leads to `ISO Import Failed`.",
-        OutcomeKind.FAILED: "**Failed**: the ISO was accepted, but its import failed.",
+        AnswerKind.FAILED: "**Failed**: the ISO was accepted, but its import failed.",
     }[kind]
     links = ", ".join(f"[`{code}`](#{code})" for code in Code if CODES[code].kind is kind)
     return f"{sentence} {links}.\n"

@@ -39,7 +39,7 @@ class CapturedView(StepsView):
     def show(self, event: ProgressEvent) -> None:
         """Add an event to the view, and capture it once during the build."""
         super().show(event)
-        if event.step == "building" and event.fraction and not self._is_captured:
+        if event.stage == "building" and event.fraction and not self._is_captured:
             self._is_captured = True
             self.capture()
 
@@ -63,7 +63,7 @@ def draw() -> None:
         os.environ["AWS_ENDPOINT_URL"] = stack.endpoint
         found = Stack(boto3.Session(**credentials()), stack.outputs)
         run = FileUpload(found, path, path.name, {}, ResumeHint())
-        with CapturedView(recording, f"{path.name} to {run.address}") as view:
+        with CapturedView(recording, f"{path.name} to {run.uri}") as view:
             run.upload_and_follow(view, force=False, follow=True)
         recording.print("\n… and finally\n", style="dim", highlight=False)
         view.capture()

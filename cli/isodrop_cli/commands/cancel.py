@@ -50,10 +50,10 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Cancel the import, and return the exit status."""
-    with open_operations(options) as operator:
+    with open_operations(options) as operations:
         bucket, key = options.upload
-        history = operator.get_history(bucket, key, options.version_id)
-        build_arn = operator.cancel(history, include_others=options.include_others)
+        history = operations.get_history(bucket, key, options.version_id)
+        build_arn = operations.cancel(history, include_others=options.include_others)
     if build_arn is None:
         print(
             "cancelled before its build started; the answer is published at the import's next retry"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from isodrop.domain.s3_uri import S3Uri
+from isodrop_cli.errors import ExplainedError
 from isodrop_cli.exit_codes import ExitCode
-from isodrop_cli.failures import ExplainedError
 from isodrop_cli.output.console import print_json
 from isodrop_cli.stack import add_stack_options, open_stack
 from isodrop_cli.upload_args import add_address

@@ -12,7 +12,7 @@ from isodrop.domain.model import ImportPlan, ImportSettings, Upload
 from isodrop.domain.overrides import merge_overrides
 from isodrop.domain.planning import plan_import
 from isodrop.errors import RejectedError
-from isodrop.iso.model import Edition, IsoContents
+from isodrop.iso.model import IsoContents, WimImage
 from isodrop.iso.reader import read_iso
 from isodrop.text import printable
 from isodrop_cli.exit_codes import ExitCode
@@ -203,7 +203,7 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
     plan = inspection.decision if isinstance(inspection.decision, ImportPlan) else None
     rejection = inspection.decision if isinstance(inspection.decision, Rejection) else None
     return {
-        "contents": None if inspection.contents is None else _contents_json(inspection.contents),
+        "iso": None if inspection.contents is None else _contents_json(inspection.contents),
         "decision": "rejected" if plan is None else "accepted",
         "rejection": None
         if rejection is None
@@ -226,20 +226,20 @@ def _contents_json(contents: IsoContents) -> dict[str, Any]:
     return {
         "label": contents.label,
         "kind": contents.kind,
-        "editions": [
+        "images": [
             {
-                "index": edition.index,
-                "name": edition.name,
-                "editionId": edition.edition_id,
-                "architecture": edition.architecture,
-                "build": edition.build,
-                "revision": edition.shown_revision,
-                "languages": list(edition.languages),
+                "index": image.index,
+                "name": image.name,
+                "editionId": image.edition_id,
+                "architecture": image.architecture,
+                "build": image.build,
+                "revision": image.shown_revision,
+                "languages": list(image.languages),
             }
-            for edition in contents.editions
+            for image in contents.images
         ],
         "requests": contents.requests,
-        "bytes": contents.bytes,
+        "bytesRead": contents.bytes_read,
     }
 
 
@@ -268,7 +268,7 @@ def _print_tables(screen: "Console", inspection: Inspection, stack: str | None) 
         print_table(
             screen,
             _HEADINGS,
-            map(_row, inspection.contents.editions),
+            map(_row, inspection.contents.images),
             chosen=lambda row: plan is not None and row[0] == plan.image_index,
         )
     if isinstance(inspection.decision, Rejection):
@@ -292,8 +292,8 @@ def _print_tables(screen: "Console", inspection: Inspection, stack: str | None) 
 def _print_lines(inspection: Inspection, stack: str | None) -> None:
     if inspection.contents is not None:
         print_fields("label", inspection.contents.label)
-        for edition in inspection.contents.editions:
-            print_fields("edition", *_row(edition))
+        for image in inspection.contents.images:
+            print_fields("image", *_row(image))
     if isinstance(inspection.decision, Rejection):
         print_fields("decision", "rejected", inspection.decision.code.value)
         for name, value in _rejection_pairs(inspection.decision):
@@ -311,7 +311,8 @@ def _headline(contents: IsoContents) -> str:
     requests = f"{contents.requests} request{'' if contents.requests == 1 else 's'}"
     return (
         f"{printable(contents.label)}: install.{contents.kind} on an ISO of"
-        f" {format_size(contents.size)}; read {format_size(contents.bytes)} of it in {requests}"
+        f" {format_size(contents.size)}; read {format_size(contents.bytes_read)} of it in"
+        f" {requests}"
     )
 
 
@@ -343,14 +344,14 @@ def _plan_pairs(plan: ImportPlan) -> list[tuple[str, object]]:
     ]
 
 
-def _row(edition: Edition) -> tuple[object, ...]:
+def _row(image: WimImage) -> tuple[object, ...]:
     return (
-        edition.index,
-        edition.edition_id,
-        edition.name,
-        edition.architecture,
-        build_number(edition.build, edition.shown_revision),
-        " ".join(edition.languages),
+        image.index,
+        image.edition_id,
+        image.name,
+        image.architecture,
+        build_number(image.build, image.shown_revision),
+        " ".join(image.languages),
     )
 
 

@@ -64,9 +64,9 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Print the runs, and return the exit status."""
-    with open_operations(options) as operator:
-        runs = operator.list_recent(options.limit, only_open=options.open)
-        usage = operator.get_build_usage(datetime.now(UTC)) if console() else None
+    with open_operations(options) as operations:
+        runs = operations.list_recent(options.limit, only_open=options.open)
+        usage = operations.get_build_usage(datetime.now(UTC)) if console() else None
     if options.json:
         print_json([as_json(run) for run in runs])
     elif screen := console():

@@ -61,15 +61,15 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Start a run, follow it with ``--wait``, and return the exit status."""
-    with open_operations(options) as operator:
-        history = operator.get_history(*options.upload)
-        started = operator.retry(history, dict(options.set))
+    with open_operations(options) as operations:
+        history = operations.get_history(*options.upload)
+        started = operations.retry(history, dict(options.set))
         if not options.wait:
             _print_started(started, as_json_object=options.json)
             return ExitCode.OK
-        snapshots = operator.follow_execution(started, time.sleep, time.monotonic)
+        snapshots = operations.follow_execution(started, time.sleep, time.monotonic)
         if not options.json and console() is not None:
-            with make_renderer(title=history.address) as renderer:
+            with make_renderer(title=history.uri) as renderer:
                 return render_all(renderer, snapshots, options.upload.key)
         print_error(f"started {started.execution}; waiting for its answer")
         *_, last = snapshots

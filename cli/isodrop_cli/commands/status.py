@@ -49,12 +49,12 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Print the runs, and return the exit status."""
-    with open_operations(options) as operator:
+    with open_operations(options) as operations:
         bucket, key = options.upload
-        history = operator.get_history(bucket, key, options.version_id)
+        history = operations.get_history(bucket, key, options.version_id)
     if not history.runs:
         print_error(
-            f"{history.address}: its import has not started; the sweep starts imports whose event"
+            f"{history.uri}: its import has not started; the sweep starts imports whose event"
             " was not delivered, isodrop retry does so at once"
         )
         return ExitCode.ERROR

@@ -46,8 +46,8 @@ already is not uploaded again.
 The overrides for --set are:
   {" ".join(RULES)}
 
-In a pipe each line has these fields separated by tabs: time, step, message.
-With --json each line is an object with event, time, key, step and message. The
+In a pipe each line has these fields separated by tabs: time, stage, message.
+With --json each line is an object with event, time, key, stage and message. The
 events are inspected, note, uploading, uploaded, state, unclaimed (the import
 has not started within a minute), and finally answer, which has all fields of
 isodrop status --json.
@@ -116,7 +116,7 @@ def run(options: Namespace) -> ExitCode:
             key = stack.resolve_key(options.file.name, options.key)
             key.encode()  # a key must be UTF-8
             file_upload = FileUpload(stack, options.file, key, dict(options.set), hint, settings)
-            title = f"{options.file.name} to {file_upload.address}"
+            title = f"{options.file.name} to {file_upload.uri}"
             with make_renderer(as_json=options.json, title=title) as renderer:
                 return file_upload.upload_and_follow(
                     renderer, force=options.force, follow=not options.no_wait
@@ -182,7 +182,7 @@ class FileUpload:
         return self.stack.bucket
 
     @property
-    def address(self) -> str:
+    def uri(self) -> str:
         """The object's URI."""
         return str(S3Uri(self.bucket, self.key))
 
@@ -201,7 +201,7 @@ class FileUpload:
         upload_id, number = existing_run
         if not follow:
             return ExitCode.OK
-        self.resume_hint.text = f"the import continues; follow it with isodrop watch {self.address}"
+        self.resume_hint.text = f"the import continues; follow it with isodrop watch {self.uri}"
         snapshots = self.stack.make_operations().follow_run(
             upload_id, number, time.sleep, time.monotonic
         )
@@ -264,14 +264,14 @@ class FileUpload:
         renderer.show(ProgressEvent("note", self.key, "upload", message, utc_now()))
         if not transfer.has_same_bytes(head):
             return None
-        operator = self.stack.make_operations()
-        history = operator.get_history(self.bucket, self.key)
+        operations = self.stack.make_operations()
+        history = operations.get_history(self.bucket, self.key)
         message = (
             "identical object exists; isodrop retry imports it again, --force uploads it again"
         )
         data = {**self._object(head.get("VersionId"), head["ETag"].strip('"')), "sent": False}
         renderer.show(ProgressEvent("uploaded", self.key, "upload", message, utc_now(), data))
-        return history.upload_id, operator.find_latest_run(history)
+        return history.upload_id, operations.find_latest_run(history)
 
     def _has_same_settings(self, head: Mapping[str, Any]) -> bool:
         """Whether the object has the same overrides, and the requested encryption."""
@@ -341,7 +341,7 @@ class FileUpload:
         renderer.show(ProgressEvent("uploaded", self.key, "upload", message, utc_now(), data))
         if result.version_id is None:
             raise StackError(
-                f"{self.address}: uploaded, but its import cannot be followed, because versioning"
+                f"{self.uri}: uploaded, but its import cannot be followed, because versioning"
                 " is off for the bucket; the answer is published on EventBridge"
             )
         return upload_id(Upload(self.bucket, self.key, result.etag, size, "", result.version_id))

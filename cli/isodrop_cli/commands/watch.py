@@ -14,7 +14,7 @@ from isodrop_cli.output.following import render_all
 from isodrop_cli.output.progress import ProgressTracker
 from isodrop_cli.output.renderers import make_renderer
 from isodrop_cli.stack import add_stack_options, open_operations
-from isodrop_cli.upload_args import Address, add_address
+from isodrop_cli.upload_args import UploadAddress, add_address
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -27,8 +27,8 @@ _LAG: Final = timedelta(minutes=10)
 _EPILOG: Final = """\
 Without KEY the command follows all imports in progress and all new ones, until
 Ctrl-C. In a pipe each line has these fields separated by tabs: time, key (only
-without KEY), step, message. With --json each line is an object with event,
-time, key, step and message; the last event of a run is "answer" and has all
+without KEY), stage, message. With --json each line is an object with event,
+time, key, stage and message; the last event of a run is "answer" and has all
 fields of isodrop status --json.
 
 examples:
@@ -59,24 +59,26 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Follow the runs, and return the exit status."""
-    with open_operations(options) as operator:
+    with open_operations(options) as operations:
         if options.upload is None:
-            _follow_all(operator, as_json=options.json)
-        return _follow_one(operator, options.upload, as_json=options.json)
+            _follow_all(operations, as_json=options.json)
+        return _follow_one(operations, options.upload, as_json=options.json)
 
 
-def _follow_one(operator: "StackOperations", address: Address, *, as_json: bool) -> ExitCode:
-    history = operator.get_history(*address)
-    snapshots = operator.follow_run(
-        history.upload_id, operator.find_latest_run(history), time.sleep, time.monotonic
+def _follow_one(
+    operations: "StackOperations", address: UploadAddress, *, as_json: bool
+) -> ExitCode:
+    history = operations.get_history(*address)
+    snapshots = operations.follow_run(
+        history.upload_id, operations.find_latest_run(history), time.sleep, time.monotonic
     )
-    with make_renderer(as_json=as_json, title=history.address) as renderer:
+    with make_renderer(as_json=as_json, title=history.uri) as renderer:
         return render_all(renderer, snapshots, address.key)
 
 
-def _follow_all(operator: "StackOperations", *, as_json: bool) -> NoReturn:
+def _follow_all(operations: "StackOperations", *, as_json: bool) -> NoReturn:
 
-    from isodrop_cli import operations  # noqa: PLC0415 - needs the SDK
+    from isodrop_cli.operations import WAIT_SECONDS  # noqa: PLC0415 - needs the SDK
 
     tracker = ProgressTracker()
     began = utc_now()
@@ -84,12 +86,12 @@ def _follow_all(operator: "StackOperations", *, as_json: bool) -> NoReturn:
     with make_renderer(as_json=as_json, many_runs=True) as renderer:
         while True:
             since = timestamp(max(began, utc_now() - _LAG))
-            runs = operator.list_active(since, still_open)
+            runs = operations.list_active(since, still_open)
             fresh = [
-                tracker.new_events(operator.take_snapshot(run), run.upload.key, utc_now())
+                tracker.new_events(operations.take_snapshot(run), run.upload.key, utc_now())
                 for run in runs
             ]
             for event in merge(*fresh, key=attrgetter("at")):
                 renderer.show(event)
             still_open = [run for run in runs if run.answered_at is None]
-            time.sleep(operations.WAIT_SECONDS)
+            time.sleep(WAIT_SECONDS)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from isodrop.text import printable
-from isodrop_cli.failures import OutputError
+from isodrop_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console

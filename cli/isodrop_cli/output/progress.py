@@ -37,24 +37,24 @@ class ProgressEvent:
         ``unclaimed`` or ``answer``.
     key : str
         The object's key.
-    step : str
-        The step that it belongs to, such as ``upload`` or ``building``. An event
-        replaces what was shown for the same step before.
+    stage : str
+        The stage that it belongs to, such as ``upload`` or ``building``. An event
+        replaces what was shown for the same stage before.
     message : str
-        For people; empty if the step says it all.
+        For people; empty if the stage says it all.
     at : datetime
         When it began, with a time zone.
     data : mapping
         For programs: JSON.
     fraction : float or None
-        How much of the step is done, from 0 to 1, if known.
+        How much of the stage is done, from 0 to 1, if known.
     severity : str
         ``success``, ``error`` or empty.
     """
 
     event: str
     key: str
-    step: str
+    stage: str
     message: str
     at: datetime
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -144,10 +144,10 @@ class ProgressTracker:
         run_id = ("", 0) if run is None else (run.upload_id, run.request.number)
         events = tuple(known_events(snapshot, key, now))
         for event, next_event in zip_longest(events, events[1:]):
-            before = self._messages.get((*run_id, event.step))
+            before = self._messages.get((*run_id, event.stage))
             if before is None or event.message not in ("", before):
-                self._messages[*run_id, event.step] = event.message
-                # The exact time of the change is unknown, but it was before the next step.
+                self._messages[*run_id, event.stage] = event.message
+                # The exact time of the change is unknown, but it was before the next stage.
                 changed = now if next_event is None else min(now, next_event.at)
                 yield event if before is None else replace(event, at=changed)
 

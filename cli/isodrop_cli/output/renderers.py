@@ -97,17 +97,17 @@ def _print_json(event: ProgressEvent) -> None:
         "event": event.event,
         "time": format_time(event.at),
         "key": event.key,
-        "step": event.step,
+        "stage": event.stage,
     }
     print(json.dumps({**line, "message": event.message, **event.data}))
 
 
 def _print_one(event: ProgressEvent) -> None:
-    print_fields(format_time(event.at), event.step, _single_line(event))
+    print_fields(format_time(event.at), event.stage, _single_line(event))
 
 
 def _print_many(event: ProgressEvent) -> None:
-    print_fields(format_time(event.at), event.key, event.step, _single_line(event))
+    print_fields(format_time(event.at), event.key, event.stage, _single_line(event))
 
 
 def _single_line(event: ProgressEvent) -> str:
@@ -119,7 +119,7 @@ def _single_line(event: ProgressEvent) -> str:
 
 @dataclass(slots=True)
 class _Row:
-    """The latest event of a step, and when the step began."""
+    """The latest event of a stage, and when the stage began."""
 
     event: ProgressEvent
     began: datetime
@@ -183,7 +183,7 @@ class LiveRenderer(ABC):
         if event.fraction is None:
             return text
         if not is_running:
-            return Text("")  # the last known progress is out of date: the step has ended
+            return Text("")  # the last known progress is out of date: the stage has ended
         bar = ProgressBar(total=1.0, completed=event.fraction, width=_BAR, complete_style="green")
         return Group(text, bar)
 
@@ -195,7 +195,7 @@ class LiveRenderer(ABC):
 
 
 class StepsView(LiveRenderer):
-    """One run: its steps, one per line, and how long each took."""
+    """One run: its stages, one per line, and how long each took."""
 
     def __init__(self, screen: "Console", now: Callable[[], datetime], title: str) -> None:
         self._title = title
@@ -203,14 +203,14 @@ class StepsView(LiveRenderer):
 
     def show(self, event: ProgressEvent) -> None:
         """Add an event to the view."""
-        row = self._rows.get(event.step)
+        row = self._rows.get(event.stage)
         if row is None:
-            self._rows[event.step] = _Row(event, event.at)
+            self._rows[event.stage] = _Row(event, event.at)
         else:
             row.event = event
 
     def render(self) -> "RenderableType":
-        """Draw the steps."""
+        """Draw the stages."""
         from rich.table import Table  # noqa: PLC0415 - see console.console
         from rich.text import Text  # noqa: PLC0415 - see console.console
 
@@ -233,7 +233,7 @@ class StepsView(LiveRenderer):
             ended = next_row.began if next_row else row.event.at if is_over else None
             grid.add_row(
                 self._symbol(row.event, is_running=is_running),
-                Text(row.event.step, _STYLES[row.event.severity]),
+                Text(row.event.stage, _STYLES[row.event.severity]),
                 self._message(row.event, is_running=is_running),
                 self._elapsed(began, ended),
             )
@@ -274,7 +274,7 @@ class RunsView(LiveRenderer):
             grid.add_row(
                 self._symbol(event, is_running=is_running),
                 Text(printable(event.key, limit=MAX_FIELD)),
-                Text(event.step, _STYLES[event.severity]),
+                Text(event.stage, _STYLES[event.severity]),
                 Text(printable(_single_line(event), limit=MAX_FIELD), _STYLES[event.severity]),
                 self._elapsed(row.began, None if is_running else event.at),
             )

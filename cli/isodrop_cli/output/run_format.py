@@ -62,7 +62,7 @@ def as_json(run: "Run") -> dict[str, Any]:
         "uploadId": run.upload_id,
         "run": run.request.number,
         "overrides": dict(run.request.overrides),
-        "requester": run.request.requester,
+        "uploader": run.request.uploader,
         "source": {
             "bucket": run.upload.bucket,
             "key": run.upload.key,
@@ -116,8 +116,8 @@ def to_pairs(run: "Run") -> list[tuple[str, object]]:
         ("state", get_state(run)),
         ("started", _format(run.claimed_at)),
     ]
-    if run.request.requester is not None:
-        pairs.append(("uploaded by", printable(run.request.requester)))
+    if run.request.uploader is not None:
+        pairs.append(("uploaded by", printable(run.request.uploader)))
     if plan is not None:
         pairs += [
             ("image", f"{plan.name} {plan.semantic_version}"),

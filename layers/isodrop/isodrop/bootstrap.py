@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from isodrop.aws.clients import defer_clients
-from isodrop.aws.config import CONFIG, FAST_CONFIG
+from isodrop.aws.config import CONFIG, SHORT_TIMEOUT_CONFIG
 from isodrop.aws.image_builder import ImageBuilder
 from isodrop.aws.ledger import Ledger
 from isodrop.aws.metrics import Metrics
@@ -65,7 +65,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         uefi_data_uri=settings.uefi_data_uri,
         stager=stager,
         gate=AllowListGate(stager.bucket, ledger, settings.allow_list_mode, allow_list.read),
-        submission=BuildSubmitter(
+        submitter=BuildSubmitter(
             builder,
             ledger,
             settings.stack_name,
@@ -77,7 +77,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
         record_inspection=Metrics(settings.stack_name).record_inspection,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
-        needs_malware_scan=settings.malware_scan != "none",
+        requires_malware_scan=settings.malware_scan != "none",
     )
 
 
@@ -131,8 +131,8 @@ def make_sweeper(
         reporter=reporter,
         bucket=settings.upload_bucket,
         prefix=settings.key_prefix,
-        waits_for_malware_scan=settings.malware_scan != "none",
-        tracking=timedelta(hours=settings.tracking_hours),
+        requires_malware_scan=settings.malware_scan != "none",
+        tracking_timeout=timedelta(hours=settings.tracking_hours),
         now=_now,
         log=log,
     )
@@ -161,8 +161,8 @@ def _connect_report_services(
 
     ledger = Ledger.connect(session, settings.ledger_table, settings.run_retention())
     builder = ImageBuilder.connect(session)
-    quick_builder = ImageBuilder.connect(session, FAST_CONFIG)
-    submission = BuildSubmitter(
+    short_timeout_builder = ImageBuilder.connect(session, SHORT_TIMEOUT_CONFIG)
+    submitter = BuildSubmitter(
         builder, ledger, settings.stack_name, settings.max_consecutive_failures, _now
     )
     reporter = Reporter(
@@ -171,24 +171,22 @@ def _connect_report_services(
         outcomes=OutcomeReader(builder, ledger, _now),
         stager=_make_stager(settings.staging_bucket, session, builder, ledger),
         annotator=Annotator(
-            s3=session.client("s3", config=FAST_CONFIG),
-            builder=quick_builder,
+            s3=session.client("s3", config=SHORT_TIMEOUT_CONFIG),
+            builder=short_timeout_builder,
             latest=LatestParameters(
-                builder=quick_builder,
-                ssm=session.client("ssm", config=FAST_CONFIG),
+                builder=short_timeout_builder,
+                ssm=session.client("ssm", config=SHORT_TIMEOUT_CONFIG),
                 ledger=ledger,
-                across_builds=settings.latest_across_builds,
+                across_windows_builds=settings.latest_across_windows_builds,
                 now=_now,
             ),
             clock=time.monotonic,
         ),
         stack=settings.stack_name,
         now=_now,
-        record_answer=Metrics(settings.stack_name).record_answer,
+        count_answer=Metrics(settings.stack_name).record_answer,
     )
-    return reporter, Distributor(
-        builder, ledger, submission, settings.distribution_settings(), _now
-    )
+    return reporter, Distributor(builder, ledger, submitter, settings.distribution_settings(), _now)
 
 
 def _make_stager(

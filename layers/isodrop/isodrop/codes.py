@@ -1,8 +1,9 @@
 """The codes of rejections and failures, with their meanings and remedies. Has no dependencies.
 
-A *rejection* means that Image Builder cannot import the upload; no build is started. A *failure*
-means that the upload was accepted, but its import did not succeed. Programs compare these codes;
-nothing in isodrop depends on the text of a message.
+A *rejection* means that the upload is not imported, because of the ISO, the object or the rules of
+the stack; no build is started. A *failure* means that the upload was not rejected, but its import,
+or the distribution of its image, did not succeed. Programs compare these codes; nothing in isodrop
+depends on the text of a message.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 
-class OutcomeKind(StrEnum):
+class AnswerKind(StrEnum):
     """Whether a code leads to a rejection or a failure."""
 
     REJECTED = "rejected"
@@ -66,19 +67,19 @@ class CodeInfo:
 
     Attributes
     ----------
-    kind : OutcomeKind
+    kind : AnswerKind
         Which answer the code leads to.
     meaning : str
         One sentence: what was found.
     remedy : str
-        One sentence: what to do about it.
+        What to do about it.
     why : str
-        The causes, and the reason for this outcome; for the page of all codes.
+        The causes, and the reason for this answer; for the page of all codes.
     retryable : bool
         Whether uploading the same ISO again, with nothing else changed, can succeed.
     """
 
-    kind: OutcomeKind
+    kind: AnswerKind
     meaning: str
     remedy: str
     why: str
@@ -86,11 +87,11 @@ class CodeInfo:
 
 
 def _rejected(meaning: str, remedy: str, *, why: str, retryable: bool = False) -> CodeInfo:
-    return CodeInfo(OutcomeKind.REJECTED, meaning, remedy, why, retryable)
+    return CodeInfo(AnswerKind.REJECTED, meaning, remedy, why, retryable)
 
 
 def _failed(meaning: str, remedy: str, *, why: str, retryable: bool = False) -> CodeInfo:
-    return CodeInfo(OutcomeKind.FAILED, meaning, remedy, why, retryable)
+    return CodeInfo(AnswerKind.FAILED, meaning, remedy, why, retryable)
 
 
 _BUSINESS_ISO: Final = (
@@ -115,12 +116,12 @@ CODES: Final = MappingProxyType(
             "object is shorter. Image Builder would fail in the middle of a paid build.",
         ),
         Code.UNREADABLE_ISO: _rejected(
-            "The file system or the Windows image on the ISO is damaged, or has a layout that"
+            "The file system or the Windows image file on the ISO is damaged, or has a layout that"
             " Windows ISOs never have.",
             "Compare the file's SHA-256 with the one published with the download, and upload an"
             " unmodified copy.",
             why="Lengths, offsets or checksums on the ISO contradict each other, as they do "
-            "after a damaged download or in an ISO that was rebuilt. Or the Windows image was "
+            "after a damaged download or in an ISO that was rebuilt. Or the Windows image file was "
             "captured or exported without its EDITIONID or another part of its description; "
             "Windows Setup fails on such ISOs, too. isodrop does not guess.",
         ),
@@ -177,13 +178,13 @@ CODES: Final = MappingProxyType(
             "the build was paid for.",
         ),
         Code.SPLIT_IMAGE: _rejected(
-            "The Windows image on the ISO is split into several files (install.swm).",
+            "The Windows image file on the ISO is split into several files (install.swm).",
             "Upload Microsoft's original ISO; split images are for FAT32 drives.",
             why="The file was split for a file system with a maximum file size of 4 GB. Image "
             "Builder needs the single file that Microsoft's own ISOs have.",
         ),
         Code.ESD_ISO: _rejected(
-            "The Windows image on the ISO is an ESD (install.esd), which AWS documents as"
+            "The Windows image file on the ISO is an ESD (install.esd), which AWS documents as"
             " unsupported.",
             f"{_BUSINESS_ISO}: it has an install.wim. To import this one nevertheless, set the"
             " stack's parameter AllowEsd to true and run isodrop retry.",
@@ -255,7 +256,7 @@ CODES: Final = MappingProxyType(
             "MaxIsoGigabytes limits the size of an upload.",
         ),
         Code.DAILY_LIMIT_REACHED: _rejected(
-            "The stack's maximum number of builds was started today.",
+            "The stack has already started its maximum number of builds today.",
             "Run isodrop retry tomorrow (UTC), or raise the stack's parameter MaxBuildsPerDay and"
             " run it now.",
             why="Each import is a paid build, and anybody who may upload can start one. The "
@@ -355,7 +356,7 @@ CODES: Final = MappingProxyType(
         Code.EXECUTION_ENDED: _failed(
             "The execution that tracked the upload ended without an answer.",
             f"Check why the execution named in this answer ended, then {_RETRY};"
-            " an import that was started is continued.",
+            " an import that has already started is resumed.",
             why="The execution was stopped or timed out, or all its attempts to publish an answer "
             "failed. The sweep found it later, and there was no build to wait for.",
             retryable=True,
@@ -371,8 +372,8 @@ CODES: Final = MappingProxyType(
 )
 
 
-def docs_anchor(code: Code) -> str:
-    """Return the documentation of a code, as contained in events.
+def docs_path(code: Code) -> str:
+    """Return the path and anchor of a code's documentation, as published in events.
 
     It is a path and not a URL, because a stack does not know where its repository is published. To
     show it to people, prepend the URL of the repository.
@@ -391,7 +392,7 @@ class Rejection:
     message : str
         What was found in this upload and what is required, in one sentence.
     remedy : str
-        What to do about it: the remedy of the code, unless there is a more specific one.
+        What to do about it: the code's remedy, unless there is a more specific one.
     """
 
     code: Code

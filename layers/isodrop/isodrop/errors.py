@@ -46,7 +46,7 @@ class QuotaError(TransientError):
 
 
 class CredentialsError(TransientError):
-    """AWS does not accept the function's credentials, either for minutes or permanently.
+    """AWS rejects the function's credentials, perhaps for a few minutes only.
 
     The state machine retries it, by name, for minutes only.
     """

@@ -121,8 +121,8 @@ class Metadata(_Model):
     )
     import_id: str | None = Field(
         None,
-        description="The client token of the import, equal for all uploads that share it;"
-        " null before the import exists.",
+        description="The client token of the attempt at the import; uploads that share its build"
+        " share it. Null before there is an attempt.",
     )
     stack: str = Field(
         description="Name of the CloudFormation stack that published it.", examples=["isodrop"]
@@ -171,7 +171,8 @@ class Plan(_Model):
         examples=["11.26100.1742"],
     )
     image_index: int = Field(
-        description="The edition's index in the Windows image on the ISO, from 1.", examples=[5]
+        description="The edition's index in the Windows image file on the ISO, from 1.",
+        examples=[5],
     )
     edition: str = Field(description="The edition's EDITIONID.", examples=["Enterprise"])
     release: str | None = Field(
@@ -220,8 +221,8 @@ class StartedData(_Model):
     plan: Plan
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
     reused: bool = Field(
-        description="Whether an earlier upload of the same bytes started this build, so that no"
-        " other build was started."
+        description="Whether another run of the same import had already started this build, so that"
+        " none was started for this run."
     )
     attempt: int = Field(
         description="The number of the attempt at this import, from 0; each failed build may be"
@@ -262,8 +263,7 @@ class SucceededData(_Model):
     build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
     distribution_arn: str | None = _DISTRIBUTION_ARN
     reused: bool = Field(
-        description="Whether the image existed, or was being built, for an earlier upload of the"
-        " same bytes."
+        description="Whether another run of the same import had already started this build."
     )
     attempt: int = Field(
         description="The number of the attempt that succeeded, from 0.", examples=[0]
@@ -275,15 +275,15 @@ class SucceededData(_Model):
     )
     amis_omitted: int = _AMIS_OMITTED
     minutes_by_status: dict[str, float] = Field(
-        description="Minutes that the build spent in each status, as far as it was tracked; those"
-        " of the distribution under distribution.",
+        description="Minutes that the build spent in each status, as far as it was tracked; the"
+        " minutes of the distribution are under the key distribution.",
         examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
     )
     notes: tuple[str, ...] = _NOTES
 
 
 class FailedData(_Model):
-    """The answer: the ISO was accepted, but its import failed."""
+    """The answer: the upload was not rejected, but its import or distribution failed."""
 
     source: Source
     code: str = Field(
@@ -292,7 +292,7 @@ class FailedData(_Model):
         examples=["build-failed"],
     )
     message: str = Field(description="What happened to this upload, in one sentence.")
-    remedy: str = Field(description="What to do about it, in one sentence.")
+    remedy: str = Field(description="What to do about it.")
     retryable: bool = Field(
         description="Whether uploading the same ISO again, with nothing else changed, can succeed."
     )
@@ -341,7 +341,7 @@ class FailedData(_Model):
 
 
 class RejectedData(_Model):
-    """The answer: the ISO cannot be imported; no build was started."""
+    """The answer: the upload is not imported; no build was started."""
 
     source: Source
     code: str = Field(
@@ -352,7 +352,7 @@ class RejectedData(_Model):
     message: str = Field(
         description="What was found in this upload and what is required, in one sentence."
     )
-    remedy: str = Field(description="What to do about it, in one sentence.")
+    remedy: str = Field(description="What to do about it.")
     docs_path: str | None = Field(
         None,
         description="The documentation of the code: path and anchor in isodrop's repository.",
@@ -407,7 +407,7 @@ class Event(_Model):
         return self._with(notes=tuple(kept))
 
     def trim_amis(self) -> "Event":
-        """Return the event, without its last AMIs if it would be too large; it has their number."""
+        """Return the event, with AMIs removed from the end if it is too large."""
         excess = len(self.detail().encode()) - DETAIL_LIMIT
         if excess <= 0 or not isinstance(self.data, SucceededData | FailedData):
             return self

@@ -75,7 +75,7 @@ class ReportSettings(_Environment):
     ledger_table: str
     staging_bucket: str
     event_bus: str
-    latest_across_builds: bool = False
+    latest_across_windows_builds: bool = False
     distribution_configuration_arn: str | None = None
     execution_role: str | None = None
     build_log_group_name: str | None = None

@@ -59,7 +59,7 @@ def join_list(texts: Iterable[str], limit: int = 12) -> str:
 def timestamp(when: datetime) -> str:
     """Format a time with a time zone as ISO 8601 in UTC, with milliseconds.
 
-    Timestamps of this format are in the order of time when they are compared as text.
+    Timestamps in this format sort chronologically as text.
 
     >>> timestamp(datetime(2026, 11, 24, 10, 12, 34, 567000, UTC))
     '2026-11-24T10:12:34.567+00:00'

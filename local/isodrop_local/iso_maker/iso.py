@@ -359,9 +359,9 @@ def make_image(
     layout : Layout or str
         A layout, or the name of one in :data:`LAYOUTS`.
     sources, wim_name : str
-        The path of the Windows image. A name that ends in ``.swm`` makes a set of two parts.
+        The path of the Windows image file. A name that ends in ``.swm`` makes a set of two parts.
     wim : Content or bytes, optional
-        A Windows image instead of ``editions``; empty bytes for none at all.
+        A Windows image file instead of ``editions``; empty bytes for none at all.
     files : mapping of str to bytes or Content, optional
         Other files by path, before those of Windows.
     size : int, optional

@@ -53,7 +53,7 @@ def read_contents(image: Image) -> IsoContents:
     meter = Meter(image)
     contents = read_iso(meter.read, image.size)
     meter.check()
-    assert (contents.requests, contents.bytes) == (meter.requests, meter.total)
+    assert (contents.requests, contents.bytes_read) == (meter.requests, meter.total)
     return contents
 
 

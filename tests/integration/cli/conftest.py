@@ -133,7 +133,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, harness: ImportHarness) -> list[Call]
         """Let the stack handle all started runs; interrupt the command if there are none."""
         with monkeypatch.context() as unseen:
             unseen.setattr(BaseClient, "_make_api_call", request)
-            runs = harness.operator.get_history(BUCKET, KEY).runs
+            runs = harness.operations.get_history(BUCKET, KEY).runs
             todo = harness.started()[len(runs) :]
             if not todo:
                 raise KeyboardInterrupt

@@ -64,7 +64,7 @@ def test_an_empty_file_is_rejected(run: Run, tmp_path: Path, data: bytes, code: 
     path.write_bytes(data)
     status, out, _ = run("inspect", path, "--json")
     output = json.loads(out)
-    assert (status, output["contents"], output["rejection"]["code"]) == (3, None, code)
+    assert (status, output["iso"], output["rejection"]["code"]) == (3, None, code)
 
 
 def test_an_iso_of_5_gb_is_inspected_with_a_few_short_reads(run: Run, tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_an_iso_of_5_gb_is_inspected_with_a_few_short_reads(run: Run, tmp_path: 
     status, out, err = run("inspect", iso, "--json", "--trace")
     output = json.loads(out)
     assert (status, output["plan"]["imageIndex"]) == (0, 5)
-    assert output["contents"]["requests"] == len(err.splitlines()) <= 4
-    assert output["contents"]["bytes"] <= 512 * 1024
+    assert output["iso"]["requests"] == len(err.splitlines()) <= 4
+    assert output["iso"]["bytesRead"] <= 512 * 1024
 
 
 # In S3

@@ -67,7 +67,7 @@ def test_in_a_pipe_watch_prints_each_change_once_with_its_key(
     assert shown == [
         ["a.iso", "decide"],
         ["b.iso", "decide"],
-        *(["b.iso", step] for step in ("pending", "building", "testing", "succeeded")),
+        *(["b.iso", stage] for stage in ("pending", "building", "testing", "succeeded")),
         ["a.iso", "decide"],
         ["a.iso", "rejected"],
     ]
@@ -107,7 +107,7 @@ def test_watch_reports_a_run_that_began_and_ended_between_polls(
     _, out, _ = run("watch", "--json")
 
     shown = [json.loads(line) for line in out.splitlines()]
-    assert [(each["event"], each["key"], each["step"]) for each in shown] == [
+    assert [(each["event"], each["key"], each["stage"]) for each in shown] == [
         ("state", "quick.iso", "decide"),
         ("answer", "quick.iso", "rejected"),
     ]
@@ -165,7 +165,7 @@ def test_watching_one_run_keeps_its_steps_and_exits_with_its_answer(
 
     assert (status, screen[0]) == (0, ADDRESS)
     assert [line.split()[:2] for line in screen[1:]] == [
-        ["✔", step] for step in ("decide", "pending", "building", "testing", "succeeded")
+        ["✔", stage] for stage in ("decide", "pending", "building", "testing", "succeeded")
     ]
 
 

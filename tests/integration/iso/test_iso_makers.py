@@ -36,15 +36,15 @@ def test_a_made_iso_contains_its_files_and_is_read_cheaply(name: str, work: Path
     assert contents.kind == case.path.lower().rpartition(".")[2]
     found = [
         (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
-        for e in contents.editions
+        for e in contents.images
     ]
     assert found == [
         (e.edition_id, e.architecture, e.build, e.revision, e.installation_type, e.languages)
         for e in case.editions
     ]
-    assert [edition.index for edition in contents.editions] == list(range(1, len(found) + 1))
+    assert [edition.index for edition in contents.images] == list(range(1, len(found) + 1))
     assert contents.requests <= 5
-    assert contents.bytes <= 512 * 1024
+    assert contents.bytes_read <= 512 * 1024
 
 
 def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
@@ -53,9 +53,9 @@ def test_the_end_of_a_wim_that_genisoimage_splits_is_found(
     wim = make_wim(business_editions(), size=1200 << 20)
     source = iso_makers.folder(work / "files", Image(wim).write(work / "big.wim"), fillers=900)
     contents = read(iso_makers.genisoimage(work / "image.iso", source))
-    assert [edition.edition_id for edition in contents.editions][4] == "Enterprise"
+    assert [edition.edition_id for edition in contents.images][4] == "Enterprise"
     assert contents.requests <= 5
-    assert contents.bytes <= 512 * 1024
+    assert contents.bytes_read <= 512 * 1024
 
 
 def _split(name: str) -> Make:

@@ -173,7 +173,7 @@ def test_the_uploader_is_parsed_and_does_not_change_the_run(requester: str) -> N
     good = event("good")
     good["detail"]["requester"] = requester
 
-    assert parse_event(good).run_request.requester == requester
+    assert parse_event(good).run_request.uploader == requester
     assert parse_event(good).run_request == FIRST_RUN
 
 
@@ -182,13 +182,13 @@ def test_the_uploader_is_left_out_where_the_field_is_invalid(requester: Any) -> 
     good = event("good")
     good["detail"]["requester"] = requester
 
-    assert parse_event(good).run_request.requester is None
+    assert parse_event(good).run_request.uploader is None
 
 
 def test_an_event_made_by_isodrop_does_not_name_the_uploader() -> None:
     for reason in ("isodrop sweep", "isodrop retry"):
         made = make_object_created_event(an_upload(), WHEN, MACHINE, reason)
-        assert parse_event(made).run_request.requester is None
+        assert parse_event(made).run_request.uploader is None
 
 
 JUNK: tuple[Any, ...] = (

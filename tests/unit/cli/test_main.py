@@ -166,7 +166,7 @@ def test_a_good_iso_is_accepted_with_its_plan(run: Run, iso: Path) -> None:
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "label\tCCCOMA_X64FRE_EN-US_DV9"
-    assert "edition\t3\tEnterprise\tWindows 11 Enterprise\tx64\t26100.1742\ten-US" in lines
+    assert "image\t3\tEnterprise\tWindows 11 Enterprise\tx64\t26100.1742\ten-US" in lines
     assert "decision\taccepted" in lines
     assert "name\twindows-11-enterprise-x64-en-us" in lines
     assert "image index\t3" in lines
@@ -177,18 +177,18 @@ def test_inspect_as_json_keeps_its_contract(run: Run, iso: Path, set_contents: S
     status, out, _ = run("inspect", iso, "--json")
     shown = json.loads(out)
     assert status == 0
-    assert shown.keys() == {"contents", "decision", "rejection", "plan", "settings"}
+    assert shown.keys() == {"iso", "decision", "rejection", "plan", "settings"}
     assert (shown["decision"], shown["rejection"], shown["settings"]) == (
         "accepted",
         None,
         "defaults",
     )
-    assert shown["contents"].keys() == {"label", "kind", "editions", "requests", "bytes"}
-    assert (shown["contents"]["label"], shown["contents"]["kind"]) == (
+    assert shown["iso"].keys() == {"label", "kind", "images", "requests", "bytesRead"}
+    assert (shown["iso"]["label"], shown["iso"]["kind"]) == (
         "CCCOMA_X64FRE_EN-US_DV9",
         "wim",
     )
-    assert shown["contents"]["editions"] == [
+    assert shown["iso"]["images"] == [
         {
             "index": 7,
             "name": "Windows 11 Enterprise",
@@ -199,7 +199,7 @@ def test_inspect_as_json_keeps_its_contract(run: Run, iso: Path, set_contents: S
             "languages": ["en-US"],
         }
     ]
-    assert (shown["contents"]["requests"], shown["contents"]["bytes"]) == (3, 491_520)
+    assert (shown["iso"]["requests"], shown["iso"]["bytesRead"]) == (3, 491_520)
     plan: dict[str, Any] = shown["plan"]
     assert plan["name"] == "windows-11-enterprise-x64-en-us"
     assert (plan["semanticVersion"], plan["imageIndex"]) == ("11.26100.1742", 7)
@@ -219,14 +219,14 @@ def test_an_iso_of_a_refused_kind_exits_3_with_the_reason(
     assert (shown["decision"], shown["plan"]) == ("rejected", None)
     assert shown["rejection"].keys() == {"code", "message", "remedy"}
     assert shown["rejection"]["code"] == "wrong-architecture"
-    assert len(shown["contents"]["editions"]) == 6
+    assert len(shown["iso"]["images"]) == 6
 
 
 def test_an_invalid_revision_is_not_shown(run: Run, iso: Path, set_contents: SetContents) -> None:
     set_contents(a_business_iso(revision=UNREADABLE))
     status, out, _ = run("inspect", iso, "--json")
     shown = json.loads(out)
-    assert (status, shown["contents"]["editions"][2]["revision"]) == (3, None)
+    assert (status, shown["iso"]["images"][2]["revision"]) == (3, None)
     assert "has an unreadable VERSION/SPBUILD" in shown["rejection"]["message"]
     assert "\t26100\t" in run("inspect", iso)[1]
 
@@ -237,7 +237,7 @@ def test_no_contents_are_shown_for_a_file_that_is_not_an_iso(
     set_contents(Code.NOT_AN_ISO)
     status, out, _ = run("inspect", iso, "--json")
     shown = json.loads(out)
-    assert (status, shown["contents"], shown["rejection"]["code"]) == (3, None, "not-an-iso")
+    assert (status, shown["iso"], shown["rejection"]["code"]) == (3, None, "not-an-iso")
 
 
 def test_the_given_key_replaces_the_file_name(

@@ -79,7 +79,7 @@ def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> Non
         for each in tracker.new_events(snapshot, KEY, NOW)
     ]
 
-    assert [(each.event, each.step) for each in events] == [
+    assert [(each.event, each.stage) for each in events] == [
         *(("state", "decide"), ("unclaimed", "decide"), ("state", "decide"))
     ]
     so, what_to_do = events[1].message.splitlines()
@@ -102,7 +102,7 @@ def test_a_decision_is_dated_by_the_claim(
 ) -> None:
     (event,) = known_events(snapshot(**changes), KEY, NOW)
 
-    assert (event.step, event.message) == ("decide", message)
+    assert (event.stage, event.message) == ("decide", message)
     assert event.at == datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
     assert event.data == {
         "uploadId": "d0d0",
@@ -121,7 +121,7 @@ def test_only_the_current_status_of_a_build_has_steps() -> None:
         known_events(snapshot(3, 12, status_first_seen_at=timeline, **BUILDING), KEY, NOW)
     )
 
-    assert [(event.step, event.message, event.fraction) for event in events[1:]] == [
+    assert [(event.stage, event.message, event.fraction) for event in events[1:]] == [
         ("pending", "", None),
         ("building", "", None),
         ("testing", "3 of 12 steps", 0.25),
@@ -146,7 +146,7 @@ def test_without_known_steps_no_percentage_is_shown() -> None:
 def test_an_answer_is_the_last_event_and_not_repeated_as_a_status() -> None:
     events = list(known_events(snapshot(**SUCCEEDED), KEY, NOW))
 
-    assert [event.step for event in events] == ["decide", "building", "succeeded"]
+    assert [event.stage for event in events] == ["decide", "building", "succeeded"]
     assert [event.event for event in events] == ["state", "state", "answer"]
 
 
@@ -161,7 +161,7 @@ def test_the_conclusion_lists_the_amis_in_lines() -> None:
     ami = json.loads(answer)["detail"]["data"]["amis"][0]
     lines = [f"{ami['id']} {ami['region']}", "reuses the image of an earlier upload"]
     assert event.message.splitlines() == lines
-    assert (event.event, event.step, event.severity) == ("answer", "succeeded", "success")
+    assert (event.event, event.stage, event.severity) == ("answer", "succeeded", "success")
     assert event.at == datetime(2026, 11, 24, 9, 31, tzinfo=UTC)
     assert event.data["answer"]["detail"]["data"]["amis"][0] == ami
 
@@ -187,7 +187,7 @@ def test_the_conclusion_of_a_failure_has_code_message_and_remedy(kind: str) -> N
 
     data = json.loads(answer)["detail"]["data"]
     assert event.message.splitlines() == [data["code"], data["message"], data["remedy"]]
-    assert (event.step, event.severity) == (kind, "error")
+    assert (event.stage, event.severity) == (kind, "error")
 
 
 @pytest.mark.parametrize("missing", ["answer_json", "answered_at"])
@@ -203,7 +203,7 @@ def events_of(*snapshots: RunSnapshot) -> list[tuple[str, str, int]]:
     """Step, sentence and minutes past nine of all events, polled each minute from ten."""
     tracker = ProgressTracker()
     return [
-        (event.step, event.message, (event.at - NOW).seconds // 60 if event.at >= NOW else -1)
+        (event.stage, event.message, (event.at - NOW).seconds // 60 if event.at >= NOW else -1)
         for number, each in enumerate(snapshots)
         for event in tracker.new_events(each, KEY, NOW + timedelta(minutes=number))
     ]
@@ -232,7 +232,7 @@ def test_a_decision_and_its_result_in_one_poll_come_in_order() -> None:
 
     events = list(tracker.new_events(decided, KEY, NOW))
 
-    assert [(each.step, each.at.minute) for each in events] == [
+    assert [(each.stage, each.at.minute) for each in events] == [
         *(("decide", 1), ("pending", 1), ("building", 2))
     ]
 

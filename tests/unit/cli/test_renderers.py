@@ -21,9 +21,9 @@ LATER = NINE + timedelta(minutes=30)
 AMI = "ami-0123456789abcdef0 eu-central-1"
 
 
-def at(minute: float, event: str, step: str, sentence: str = "", **more: Any) -> ProgressEvent:
+def at(minute: float, event: str, stage: str, sentence: str = "", **more: Any) -> ProgressEvent:
     key = more.pop("key", KEY)
-    return ProgressEvent(event, key, step, sentence, NINE + timedelta(minutes=minute), **more)
+    return ProgressEvent(event, key, stage, sentence, NINE + timedelta(minutes=minute), **more)
 
 
 INSPECTED = at(0, "inspected", "inspect", "windows-11-enterprise-x64-en-us 11.26100.1742")
@@ -277,7 +277,7 @@ def test_as_json_each_line_is_an_object_with_all_data(
         "event": "uploaded",
         "time": "2026-11-24T09:03:00Z",
         "key": KEY,
-        "step": "upload",
+        "stage": "upload",
         "message": "6 GiB in 693 parts",
         "parts": 693,
     }

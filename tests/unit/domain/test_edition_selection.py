@@ -9,7 +9,7 @@ from isodrop.codes import Code, Rejection
 from isodrop.domain.edition_selection import select_image
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.planning import plan_import
-from isodrop.iso.model import Edition, IsoContents
+from isodrop.iso.model import IsoContents, WimImage
 from tests.support.builders import an_edition, an_iso, an_upload, some_settings
 
 SUPPORTED = frozenset({22621, 22631, 26100, 26200})
@@ -29,16 +29,16 @@ def refused(contents: IsoContents, key: str = "in/all-in-one.iso", **settings: A
     return made
 
 
-def bare(index: int, name: str = "Windows Setup Media") -> Edition:
+def bare(index: int, name: str = "Windows Setup Media") -> WimImage:
     """Make an image without a WINDOWS node."""
-    return Edition(index, name, *(None,) * 8, languages=(), default_language=None)
+    return WimImage(index, name, *(None,) * 8, languages=(), default_language=None)
 
 
-def pe(index: int) -> Edition:
+def pe(index: int) -> WimImage:
     return an_edition("WindowsPE", index, installation_type="WindowsPE", name="Windows PE")
 
 
-def lost(index: int, **changes: Any) -> Edition:
+def lost(index: int, **changes: Any) -> WimImage:
     """Make an image as tiny11 exports it."""
     return an_edition(
         None, index, installation_type=None, languages=(), default_language=None, **changes
@@ -87,8 +87,8 @@ def test_the_first_of_several_usable_images_is_selected_with_a_note() -> None:
     (note,) = plan.notes
     assert note == (
         "3 images of the edition Enterprise can be imported (indexes 2, 3, 4; 22621.6199 en-us,"
-        " 26100.1742 en-us, 26200.6584 en-us); the first is, unless the override image-index"
-        " selects another."
+        " 26100.1742 en-us, 26200.6584 en-us); the first is imported unless the override"
+        " image-index selects another."
     )
 
 
@@ -171,7 +171,7 @@ def test_the_operator_decides_whether_an_esd_is_imported() -> None:
         (an_edition(architecture="arm64"), Code.WRONG_ARCHITECTURE),
     ],
 )
-def test_another_fault_of_an_esd_is_reported(image: Edition, code: Code, allow: bool) -> None:
+def test_another_fault_of_an_esd_is_reported(image: WimImage, code: Code, allow: bool) -> None:
     assert refused(replace(an_iso(image), kind="esd"), allow_esd=allow).code is code
 
 
@@ -194,7 +194,7 @@ def test_setup_and_pe_images_of_a_raw_esd_are_not_installable() -> None:
 
 
 @pytest.mark.parametrize("image", [lost(1, name="tiny11"), bare(1, "tiny11")])
-def test_an_image_without_its_edition_is_refused_with_that_reason(image: Edition) -> None:
+def test_an_image_without_its_edition_is_refused_with_that_reason(image: WimImage) -> None:
     found = refused(an_iso(image))
     assert found.code is Code.UNREADABLE_ISO
     assert "Image 1, 'tiny11', on the ISO has no EDITIONID" in found.message
@@ -230,7 +230,7 @@ def test_a_damaged_image_and_a_missing_edition_are_both_reported() -> None:
     ],
 )
 def test_a_missing_part_of_the_wanted_image_is_named(
-    image: Edition,
+    image: WimImage,
 ) -> None:
     found = refused(an_iso(image))
     assert found.code is Code.UNREADABLE_ISO
@@ -253,7 +253,7 @@ def test_a_damaged_image_beside_the_wanted_one_is_ignored() -> None:
     ],
 )
 def test_images_with_little_metadata_are_reported_by_their_kind(
-    extra: tuple[Edition, ...], images: list[Edition], code: Code
+    extra: tuple[WimImage, ...], images: list[WimImage], code: Code
 ) -> None:
     assert refused(an_iso(*extra, *images)).code is code
 

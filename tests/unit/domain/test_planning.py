@@ -208,7 +208,7 @@ def test_the_index_of_a_refused_image_is_refused(changes: dict[str, Any], code: 
 @pytest.mark.parametrize(
     ("contents", "code", "expected"),
     [
-        (an_iso(), Code.UNREADABLE_ISO, "no edition"),
+        (an_iso(), Code.UNREADABLE_ISO, "no image"),
         (
             an_iso(
                 an_edition("ServerStandard", 1, installation_type="Server Core"),
@@ -285,7 +285,7 @@ def test_the_remedy_spells_the_wanted_edition_correctly() -> None:
 def test_the_remedy_for_a_missing_edition_is_another_one() -> None:
     found = rejection(metadata={"edition": "EnterpriseG"})
     assert found.code is Code.NO_SUCH_EDITION
-    assert "by the override edition or the stack's parameter Edition" in found.remedy
+    assert "with the override edition or the stack's parameter Edition" in found.remedy
 
 
 def test_with_very_many_editions_the_message_stays_short() -> None:

@@ -32,7 +32,7 @@ def test_an_object_cut_off_anywhere_is_reported_as_truncated(layout: str) -> Non
         elif size < end:
             assert read_rejection(image.truncated(size)).code is Code.TRUNCATED, size
         else:
-            assert len(read_contents(image.truncated(size)).editions) == 11
+            assert len(read_contents(image.truncated(size)).images) == 11
 
 
 @pytest.mark.parametrize("percent", [5, 50, 95, 99])
@@ -81,7 +81,7 @@ def parts(image: Image, order: list[int]) -> Image:
 def test_missing_repeated_or_swapped_parts_are_noticed(order: list[int]) -> None:
     # Given an upload whose parts were joined in a wrong order
     image = make_image(size=64 << 20)
-    assert len(read_contents(parts(image, [0, 1, 2, 3])).editions) == 11
+    assert len(read_contents(parts(image, [0, 1, 2, 3])).images) == 11
 
     found = read_rejection(parts(image, order))
 

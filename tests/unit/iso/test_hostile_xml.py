@@ -1,4 +1,4 @@
-"""Malicious XML in a Windows image: rejected, or read at little cost."""
+"""Malicious XML in a Windows image file: rejected, or read at little cost."""
 
 import pytest
 
@@ -27,11 +27,9 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 
 
 def test_the_xml_that_the_other_cases_modify_is_read() -> None:
-    assert read_contents(iso_with_xml(GOOD)).editions[0].name == "x"
+    assert read_contents(iso_with_xml(GOOD)).images[0].name == "x"
     assert (
-        read_contents(iso_with_xml(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}'))
-        .editions[0]
-        .name
+        read_contents(iso_with_xml(f'<?xml version="1.0" encoding="utf-16"?>{GOOD}')).images[0].name
         == "x"
     )
 
@@ -86,7 +84,7 @@ def test_other_encodings_are_refused() -> None:
 def test_the_encoding_declared_in_the_xml_is_ignored(encoding: str) -> None:
     image = iso_with_xml(f'<?xml version="1.0" encoding="{encoding}"?>{GOOD}')
 
-    assert read_contents(image).editions[0].name == "x"
+    assert read_contents(image).images[0].name == "x"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +121,7 @@ def test_invalid_numbers_count_as_missing() -> None:
     arch = f"<ARCH>{'9' * 900}</ARCH>"
     text = f"<WINDOWS>{arch}<VERSION>{version}</VERSION></WINDOWS></IMAGE>"
 
-    edition = read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0]
+    edition = read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).images[0]
 
     assert (edition.major, edition.minor, edition.build, edition.architecture) == (None,) * 4
     # A missing one counts as the first; an unreadable one must not.
@@ -135,8 +133,7 @@ def test_a_revision_that_is_not_a_number_is_not_treated_as_missing(spbuild: str)
     text = f"<WINDOWS><VERSION><SPBUILD>{spbuild}</SPBUILD></VERSION></WINDOWS></IMAGE>"
 
     assert (
-        read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0].revision
-        == UNREADABLE
+        read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).images[0].revision == UNREADABLE
     )
 
 
@@ -144,7 +141,7 @@ def test_a_revision_that_is_not_a_number_is_not_treated_as_missing(spbuild: str)
 def test_an_empty_revision_counts_as_missing(spbuild: str) -> None:
     text = f"<WINDOWS><VERSION>{spbuild}</VERSION></WINDOWS></IMAGE>"
 
-    assert read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0].revision is None
+    assert read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).images[0].revision is None
 
 
 DESCRIBED = (
@@ -162,9 +159,9 @@ DESCRIBED = (
 def test_white_space_and_nuls_around_values_are_stripped(around: str) -> None:
     text = DESCRIBED if around[0] != "&" else DESCRIBED.removesuffix("~").replace(">~<", "><")
 
-    edition = read_contents(iso_with_xml(text.replace("~", around))).editions[0]
+    edition = read_contents(iso_with_xml(text.replace("~", around))).images[0]
 
-    assert edition == read_contents(iso_with_xml(DESCRIBED.replace("~", ""))).editions[0]
+    assert edition == read_contents(iso_with_xml(DESCRIBED.replace("~", ""))).images[0]
     assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1742)
     assert (edition.languages, edition.default_language) == (("en-US",), "en-US")
     assert edition.name == "Windows 11 Enterprise"
@@ -174,16 +171,14 @@ def test_white_space_and_nuls_around_values_are_stripped(around: str) -> None:
 def test_a_value_of_only_white_space_counts_as_missing(value: str) -> None:
     text = f"<WINDOWS><EDITIONID>{value}</EDITIONID></WINDOWS></IMAGE>"
 
-    assert (
-        read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).editions[0].edition_id is None
-    )
+    assert read_contents(iso_with_xml(GOOD.replace("</IMAGE>", text))).images[0].edition_id is None
 
 
 def test_images_out_of_order_are_put_in_order() -> None:
     images = "".join(f'<IMAGE INDEX="{n}"><NAME>{n}</NAME></IMAGE>' for n in (3, 1, 2))
     wim = make_wim(ONE * 3, xml=f"\ufeff<WIM>{images}</WIM>".encode("utf-16-le"))
 
-    assert [(e.index, e.name) for e in read_contents(make_image(wim=wim)).editions] == [
+    assert [(e.index, e.name) for e in read_contents(make_image(wim=wim)).images] == [
         (1, "1"),
         (2, "2"),
         (3, "3"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from isodrop.errors import RejectedError
-from isodrop.iso.model import Edition
+from isodrop.iso.model import WimImage
 from isodrop.iso.range_reader import FIRST_READ
 from isodrop.iso.reader import read_iso
 from isodrop_local.iso_maker import (
@@ -40,9 +40,9 @@ CROWD = {
 }
 
 
-def expected(specs: tuple[EditionSpec, ...]) -> tuple[Edition, ...]:
+def expected(specs: tuple[EditionSpec, ...]) -> tuple[WimImage, ...]:
     return tuple(
-        Edition(
+        WimImage(
             index=index,
             name=spec.name,
             edition_id=spec.edition_id,
@@ -64,7 +64,7 @@ def expected(specs: tuple[EditionSpec, ...]) -> tuple[Edition, ...]:
 def test_the_editions_are_read_from_every_layout(layout: str) -> None:
     contents = read_contents(make_image(layout=layout))
 
-    assert contents.editions == expected(business_editions())
+    assert contents.images == expected(business_editions())
     assert contents.label == "CCCOMA_X64FRE_EN-US_DV9"
     assert contents.kind == "wim"
 
@@ -79,7 +79,7 @@ def test_the_editions_are_read_from_five_gigabytes(layout: str) -> None:
 
     contents = read_contents(image)
 
-    assert contents.editions == expected(business_editions())
+    assert contents.images == expected(business_editions())
     assert contents.size == image.size == LARGE // 2048 * 2048
 
 
@@ -103,7 +103,7 @@ def test_a_file_with_many_separate_extents_is_read_across_them() -> None:
     image = resealed(image, "/sources/install.wim#", turn)
 
     assert count > 10
-    assert read_contents(image).editions == expected(business_editions())
+    assert read_contents(image).images == expected(business_editions())
 
 
 @pytest.mark.parametrize("layout", OSCDIMG)
@@ -111,7 +111,7 @@ def test_a_microsoft_iso_takes_four_requests_and_half_a_megabyte(layout: str) ->
     contents = read_contents(make_image(layout=layout, size=LARGE, files=CROWD))
 
     assert contents.requests <= 4
-    assert contents.bytes <= 512 * 1024
+    assert contents.bytes_read <= 512 * 1024
 
 
 @pytest.mark.parametrize("layout", OSCDIMG)
@@ -144,7 +144,7 @@ def test_an_object_that_ends_before_the_first_range_is_read_from_its_start() -> 
 def test_enterprise_may_have_any_index(index: int) -> None:
     contents = read_contents(make_image(editions=business_editions(enterprise_index=index)))
 
-    assert [e.index for e in contents.editions if e.edition_id == "Enterprise"] == [index]
+    assert [e.index for e in contents.images if e.edition_id == "Enterprise"] == [index]
 
 
 @pytest.mark.parametrize(
@@ -152,14 +152,14 @@ def test_enterprise_may_have_any_index(index: int) -> None:
     [("SOURCES", "INSTALL.WIM"), ("Sources", "Install.Wim"), ("sources", "install.WIM")],
 )
 def test_paths_are_found_in_any_case(sources: str, name: str) -> None:
-    assert len(read_contents(make_image(sources=sources, wim_name=name)).editions) == 11
+    assert len(read_contents(make_image(sources=sources, wim_name=name)).images) == 11
 
 
 def test_an_esd_is_read_and_marked_as_one() -> None:
     contents = read_contents(make_image(wim_name="install.esd", editions=consumer_editions()))
 
     assert contents.kind == "esd"
-    assert contents.editions == expected(consumer_editions())
+    assert contents.images == expected(consumer_editions())
 
 
 def test_an_esd_under_the_name_of_a_wim_is_marked_as_one() -> None:
@@ -180,7 +180,7 @@ def test_an_esd_is_recognized_by_its_name_alone(name: str, is_esd: bool) -> None
 
 @pytest.mark.parametrize("integrity", [False, True])
 def test_an_integrity_table_does_not_change_the_editions(integrity: bool) -> None:
-    assert len(read_contents(make_image(integrity=integrity)).editions) == 11
+    assert len(read_contents(make_image(integrity=integrity)).images) == 11
 
 
 def test_several_languages_in_one_image_keep_their_order() -> None:
@@ -188,7 +188,7 @@ def test_several_languages_in_one_image_keep_their_order() -> None:
         "Enterprise", "x", languages=("de-DE", "en-US", "fr-FR"), default_language="en-US"
     )
 
-    edition = read_contents(make_image(editions=[spec])).editions[0]
+    edition = read_contents(make_image(editions=[spec])).images[0]
 
     assert edition.languages == ("de-DE", "en-US", "fr-FR")
     assert edition.default_language == "en-US"
@@ -199,7 +199,7 @@ def test_values_missing_from_the_xml_are_none() -> None:
         None, "", architecture="riscv", installation_type=None, branch=None, languages=()
     )
 
-    edition = read_contents(make_image(editions=[spec])).editions[0]
+    edition = read_contents(make_image(editions=[spec])).images[0]
 
     assert edition.name == ""
     assert edition.edition_id is None
@@ -214,7 +214,7 @@ def test_values_missing_from_the_xml_are_none() -> None:
 def test_architectures_have_names(architecture: str) -> None:
     image = make_image(editions=server_editions(architecture=architecture))
 
-    assert {e.architecture for e in read_contents(image).editions} == {architecture}
+    assert {e.architecture for e in read_contents(image).images} == {architecture}
 
 
 @pytest.mark.parametrize("label", ["X", "Fenêtre_11", "窗口十一", "A" * 31])
@@ -227,7 +227,7 @@ def test_labels_are_read_in_eight_and_sixteen_bits(label: str) -> None:
 def test_names_in_sixteen_bits_do_no_harm() -> None:
     image = make_image(files={"sources/説明.txt": b"", "Ünïcödé.txt": b"x"})
 
-    assert len(read_contents(image).editions) == 11
+    assert len(read_contents(image).images) == 11
 
 
 def damaged(image: Image, *places: str) -> Image:
@@ -239,7 +239,7 @@ def damaged(image: Image, *places: str) -> Image:
 def test_damaged_descriptors_are_replaced_by_the_reserve_ones() -> None:
     image = make_image()
     for number in range(5):
-        assert len(read_contents(damaged(image, f"main {number}")).editions) == 11
+        assert len(read_contents(damaged(image, f"main {number}")).images) == 11
 
 
 def in_both(image: Image, number: int, change: Callable[[bytearray], object]) -> Image:
@@ -252,7 +252,7 @@ def in_both(image: Image, number: int, change: Callable[[bytearray], object]) ->
 def test_partitions_may_have_any_number(number: int) -> None:
     image = in_both(make_image(), 2, put("H", 22, number))
 
-    assert len(read_contents(in_both(image, 3, put("H", 444, number))).editions) == 11
+    assert len(read_contents(in_both(image, 3, put("H", 444, number))).images) == 11
 
 
 def copied(image: Image, source: str, sector: int, change: Callable[[bytearray], object]) -> Image:
@@ -286,7 +286,7 @@ def test_volume_descriptors_may_continue_elsewhere() -> None:
     body = struct.pack("<LLL", 9, 4 * SECTOR, elsewhere) + bytes(484)
     image = image.with_bytes(first * SECTOR, udf.tag(3, body, first))
 
-    assert len(read_contents(image).editions) == 11
+    assert len(read_contents(image).images) == 11
 
 
 def test_other_elements_of_real_xml_are_ignored() -> None:
@@ -302,7 +302,7 @@ def test_other_elements_of_real_xml_are_ignored() -> None:
     )
     wim = make_wim([EditionSpec("x", "x")], xml=text.encode("utf-16-le"))
 
-    (edition,) = read_contents(make_image(wim=wim)).editions
+    (edition,) = read_contents(make_image(wim=wim)).images
 
     assert (edition.edition_id, edition.build, edition.revision) == ("Enterprise", 26100, 1)
     assert (edition.languages, edition.default_language) == (("ja-JP",), "ja-JP")

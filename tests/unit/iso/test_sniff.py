@@ -36,7 +36,7 @@ def archive() -> bytes:
         (b"CISO\0\0\0\0", "a compressed disk image (CSO)"),
         (b"IsZ!\x40\x01", "a compressed disk image (ISZ)"),
         (b"DAA" + bytes(13), "a compressed disk image (DAA)"),
-        (b"WLPWM\0\0\0\xd0\0\0\0", "a bare Windows image (WIM)"),
+        (b"WLPWM\0\0\0\xd0\0\0\0", "a bare Windows image file (WIM)"),
         (b"MZ\x90\0", "a Windows program"),
         (bytes(510) + b"\x55\xaa", "a disk with a boot sector"),
         (b"file".ljust(257, b"\0") + b"ustar\x0000", "a tar archive"),
@@ -54,8 +54,8 @@ def test_other_files_are_recognized_by_their_kind(data: bytes, words: str, size:
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        (70, "70 zeros, and an ISO's file system begins at byte 32,768"),
-        (20_000, "20,000 zeros, and an ISO's file system begins at byte 32,768"),
+        (70, "70 zero bytes and ends before byte 32,768"),
+        (20_000, "20,000 zero bytes and ends before byte 32,768"),
         (1_000_000, "has only zeros where the file system should be"),
     ],
 )
@@ -64,7 +64,7 @@ def test_zeros_are_reported_with_their_number(size: int, words: str) -> None:
 
     assert found.code is Code.NOT_AN_ISO
     assert words in found.message
-    assert "as in a broken download" in found.message
+    assert "probably its download was interrupted" in found.message
     assert "Download the ISO again" in found.remedy
 
 
@@ -266,4 +266,4 @@ def test_other_isos_with_folders_of_those_names_are_not(files: dict[str, bytes])
 def test_a_complete_windows_beside_such_folders_is_used() -> None:
     files = {f"{folder}/sources/install.esd": b"x" for folder in ("x64", "x86")}
 
-    assert len(read_contents(make_image(files=files)).editions) == 11
+    assert len(read_contents(make_image(files=files)).images) == 11

@@ -145,6 +145,6 @@ def test_the_made_iso_is_read_with_four_requests_and_half_a_megabyte(layout: str
     )
     contents = read_contents(make_image(layout=layout, files=measured_files(), wim=wim))
 
-    assert [e.index for e in contents.editions if e.edition_id == "Enterprise"] == [3]
+    assert [e.index for e in contents.images if e.edition_id == "Enterprise"] == [3]
     assert contents.requests <= 4
-    assert contents.bytes <= 512 * 1024
+    assert contents.bytes_read <= 512 * 1024

@@ -14,7 +14,7 @@ def test_the_answering_functions_read_whether_one_latest_spans_all_builds(
     for function in ("ReportBuild", "Sweep"):
         made = resolve(LatestAcrossWindowsBuilds=value).properties(function)
         settings = ReportSettings.read(made["Environment"]["Variables"])
-        assert settings.latest_across_builds is read
+        assert settings.latest_across_windows_builds is read
 
 
 def test_the_answering_roles_write_to_uploads_and_parameters_only() -> None:

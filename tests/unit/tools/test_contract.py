@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft4Validator
 from pydantic import Field, create_model
 
-from isodrop.codes import Code, docs_anchor
+from isodrop.codes import Code, docs_path
 from isodrop.events import (
     DETAIL_TYPES,
     MODELS,
@@ -245,14 +245,14 @@ class TestParse:
 class TestCodes:
     @pytest.mark.parametrize("code", Code)
     def test_the_link_of_a_code_leads_to_its_section(self, code: Code) -> None:
-        page, _, anchor = docs_anchor(code).partition("#")
+        page, _, anchor = docs_path(code).partition("#")
         headings = re.findall(r"^## (.*)$", (ROOT / page).read_text(), re.MULTILINE)
         assert anchor in headings  # a heading of lower case and hyphens is its own anchor
 
     def test_samples_of_failures_have_the_link_of_their_code(self) -> None:
         unhappy = [e["detail"]["data"] for e in NOW.values() if "code" in e["detail"]["data"]]
         assert len(unhappy) == 4
-        assert all(data["docsPath"] == docs_anchor(Code(data["code"])) for data in unhappy)
+        assert all(data["docsPath"] == docs_path(Code(data["code"])) for data in unhappy)
 
 
 class TestRegistry:

@@ -12,7 +12,7 @@ CONFIG: Final = Config(
 )
 """The default. Retries are few and short, because the state machine retries for hours."""
 
-FAST_CONFIG: Final = CONFIG.merge(
+SHORT_TIMEOUT_CONFIG: Final = CONFIG.merge(
     Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 )
 """For best-effort calls, which must not delay anything."""

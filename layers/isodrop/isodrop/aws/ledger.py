@@ -46,7 +46,7 @@ from isodrop.aws.ledger_items import (
     upload_run_key,
 )
 from isodrop.aws.ledger_table import LedgerTable
-from isodrop.aws.ledger_writes import link_writes, success_write, with_attempt
+from isodrop.aws.ledger_writes import linking_writes, success_write, with_attempt
 from isodrop.aws.transactions import (
     TransactionResult,
     Write,
@@ -197,7 +197,7 @@ class Ledger(LedgerTable):
         PermanentError
             ``build-cancelled``: the cancellation of the run was requested.
         """
-        result = self._transact(*link_writes(run, attempt, kind))
+        result = self._transact(*linking_writes(run, attempt, kind))
         if _RUN in result.unmet:
             return self._existing_run(run, result)
         _raise_if_cancelled(result, position=1)
@@ -336,8 +336,8 @@ class Ledger(LedgerTable):
         TransientError
             Others are writing the same items.
         """
-        linking = link_writes(run, attempt, kind)
-        counting = () if limits is None else ledger_limits.count_writes(attempt, limits)
+        linking = linking_writes(run, attempt, kind)
+        counting = () if limits is None else ledger_limits.counting_writes(attempt, limits)
         position = len(linking)
         result = self._transact(*linking, put_if_absent(attempt_item(attempt)), *counting)
         if _RUN in result.unmet:
@@ -366,7 +366,7 @@ class Ledger(LedgerTable):
             update(attempt_item_key(attempt.key), values, unless=["buildArn"]),
         )
         if result.is_written:
-            return run.with_build(kind, replace(run.build(kind), arn=build_arn))
+            return run.with_build_record(kind, replace(run.build_record(kind), arn=build_arn))
         # One of them has its build already: from another invocation, or this is a repeated call.
         attempt = self.record_build(attempt, build_arn, now)
         return self.link_build(run, attempt.build_arn or build_arn, kind)
@@ -399,7 +399,7 @@ class Ledger(LedgerTable):
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":new": status.value, ":old": attempt.status.value},
         }
-        writes = ledger_limits.uncount_writes(attempt.key, attempt.day)
+        writes = ledger_limits.uncounting_writes(attempt.key, attempt.day)
         if self._transact(Write("Update", change), *writes).is_written:
             return replace(attempt, status=status)
         return self.get_attempt(attempt.key)
@@ -456,7 +456,7 @@ class Ledger(LedgerTable):
         windows_build : int, optional
             The build of Windows; all builds if not given.
         """
-        builds = [windows_build] if windows_build is not None else self._list_builds(name)
+        builds = [windows_build] if windows_build is not None else self._list_windows_builds(name)
         newest_first = (self._list_images_of_build(name, each) for each in builds)
         yield from merge(*newest_first, key=lambda image: image.sort_key, reverse=True)
 
@@ -474,7 +474,7 @@ class Ledger(LedgerTable):
         )
         yield from (parse_image(item) for item in items if "retired" not in item)
 
-    def _list_builds(self, name: str) -> list[int]:
+    def _list_windows_builds(self, name: str) -> list[int]:
         key = Key("pk").eq(IMAGE_NAMES) & Key("sk").begins_with(f"{name}/")
         items = self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
         return [build for listed, build in map(parse_image_name, items) if listed == name]

@@ -113,7 +113,7 @@ class _RunItem(_Item):
     claimed_at: str
     upload: Json[Upload]
     overrides: dict[str, str] = Field(default_factory=dict)
-    requester: str | None = None
+    uploader: str | None = None
     status_first_seen_at: dict[str, str] = Field(default_factory=dict)
     decision: Json[_Decision] | None = None
     multipart_id: str | None = None
@@ -137,7 +137,7 @@ class _RunItem(_Item):
     def value(self) -> Run:
         return Run(
             upload_id=self.pk.removeprefix("UPLOAD#"),
-            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides, self.requester),
+            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides, self.uploader),
             execution_arn=self.execution_arn,
             claimed_at=self.claimed_at,
             upload=self.upload,
@@ -281,7 +281,7 @@ def run_item(
         "executionArn": execution_arn,
         "upload": to_json(upload),
         "overrides": dict(run_request.overrides),
-        **({} if run_request.requester is None else {"requester": run_request.requester}),
+        **({} if run_request.uploader is None else {"uploader": run_request.uploader}),
         "claimedAt": now,
         "state": RunState.OPEN.value,
         "statusFirstSeenAt": {},

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _UNDER_WAY: Final = {"pk": "BUILDS", "sk": "UNDER-WAY"}
 
 
-def count_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
+def counting_writes(attempt: Attempt, limits: BuildLimits) -> tuple[Write, Write]:
     """Return the writes that count a new attempt as a build, within the limits."""
     return (
         Write(
@@ -67,7 +67,7 @@ def check_limits(
     ----------
     result : TransactionResult
     position : int
-        The position of the first of the :func:`count_writes` in the transaction.
+        The position of the first of the :func:`counting_writes` in the transaction.
     attempt : Attempt
     limits : BuildLimits
 
@@ -106,7 +106,7 @@ def free_slot_write(key: AttemptKey) -> Write:
     )
 
 
-def uncount_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
+def uncounting_writes(key: AttemptKey, day: str) -> tuple[Write, Write]:
     """Return the writes that stop counting an attempt, because it has no build; not idempotent."""
     return free_slot_write(key), Write(
         "Update",

@@ -13,7 +13,7 @@ from isodrop.aws.transactions import Write, check_absent, update
 from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, BuildKind, Run
 
 
-def link_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
+def linking_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
     """Return the writes that link a run to an attempt, unless it is linked or was cancelled."""
     names = BUILD_ATTRIBUTES[kind]
     values: dict[str, Any] = {names.task_key: attempt.task_key, names.attempt: attempt.number}
@@ -33,12 +33,12 @@ def link_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
 
 
 def with_attempt(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
-    """Return a run as :func:`link_writes` updates it."""
-    record = replace(run.build(kind), attempt=attempt.key, arn=attempt.build_arn)
+    """Return a run as :func:`linking_writes` updates it."""
+    record = replace(run.build_record(kind), attempt=attempt.key, arn=attempt.build_arn)
     if kind is BuildKind.IMPORT:
         reused = not attempt.belongs_to(run)
         record = replace(record, import_id=attempt.client_token, reused=reused)
-    return run.with_build(kind, record)
+    return run.with_build_record(kind, record)
 
 
 def success_write(key: AttemptKey, now: str) -> Write:

@@ -164,7 +164,7 @@ def _open(
     total = _TOTAL.fullmatch(content_range)
     if total is None or "ETag" not in response:
         raise TransientError(
-            f"GetObject: not a response of S3: Content-Range {single_line(content_range)!r}"
+            f"GetObject: the response is not from S3: Content-Range {single_line(content_range)!r}"
         )
     data = _body(response, min(length, int(total[1]) - offset))
     return replace(
@@ -415,7 +415,9 @@ def _head(client: "S3Client", target: Mapping[str, str], etag: str | None) -> Ma
     with translate_errors():
         head = client.head_object(**target, **_conditions(etag))  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
     if not head.keys() >= _HEADERS:
-        raise TransientError("HeadObject: not a response of S3: ETag, size or date is missing")
+        raise TransientError(
+            "HeadObject: the response is not from S3: ETag, size or date is missing"
+        )
     return head
 
 

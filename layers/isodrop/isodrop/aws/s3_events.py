@@ -126,7 +126,7 @@ def _parse_upload(event: dict[str, Any]) -> tuple[Upload, str | None]:
         parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
         raise InvalidEventError(
-            f"not an event that AWS sends; check {_list_fields(error)}"
+            f"not an event that AWS sends; missing or invalid: {_list_fields(error)}"
         ) from None
     if event.get("detail-type") != _CREATED:
         raise InvalidEventError(f"not an event of type {_CREATED} or {_SCANNED}")
@@ -162,24 +162,24 @@ def _parse_scanned(event: Mapping[str, Any]) -> tuple[Upload, str]:
 
 def _parse_run_request(event: dict[str, Any]) -> RunRequest:
     """Parse the request of the run; S3's own event is the first run."""
-    requester = _read_requester(event)
+    uploader = _read_uploader(event)
     if "run" not in event:
-        return RunRequest(requester=requester)
+        return RunRequest(uploader=uploader)
     try:
         parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
         raise InvalidEventError(f"not a valid run; check {_list_fields(error)}") from None
-    return RunRequest(parsed.number, parsed.overrides, requester)
+    return RunRequest(parsed.number, parsed.overrides, uploader)
 
 
-def _read_requester(event: Mapping[str, Any]) -> str | None:
+def _read_uploader(event: Mapping[str, Any]) -> str | None:
     """Read who uploaded the object, if the event is from S3; ``None`` for an invalid value."""
     detail = event.get("detail")
     if not isinstance(detail, Mapping) or str(detail.get("reason", "")).startswith("isodrop"):
         return None
-    requester = detail.get("requester")
-    is_valid = isinstance(requester, str) and 0 < len(requester) <= _MAX_REQUESTER
-    return requester if is_valid else None
+    uploader = detail.get("requester")
+    is_valid = isinstance(uploader, str) and 0 < len(uploader) <= _MAX_REQUESTER
+    return uploader if is_valid else None
 
 
 def make_object_created_event(
@@ -233,4 +233,4 @@ def make_object_created_event(
 
 
 def _list_fields(error: ValidationError) -> str:
-    return ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+    return ", ".join(".".join(("detail", *map(str, each["loc"]))) for each in error.errors())

@@ -63,7 +63,7 @@ class StagedCopy:
     """A copy in the staging bucket; with a multipart id, an unfinished multipart upload."""
 
     key: str
-    since: datetime
+    created_at: datetime
     multipart_id: str | None = None
 
 
@@ -74,12 +74,11 @@ class StagingBucket:
     Attributes
     ----------
     client : S3Client
-    bucket : str
-        Its name.
+    name : str
     """
 
     client: "S3Client"
-    bucket: str
+    name: str
 
     @classmethod
     def connect(cls, session: "Session", bucket: str) -> "StagingBucket":
@@ -88,7 +87,7 @@ class StagingBucket:
 
     def uri(self, key: str) -> str:
         """Return the URI of a copy for ImportDiskImage."""
-        return str(S3Uri(self.bucket, key))
+        return str(S3Uri(self.name, key))
 
     def create_multipart_upload(self, key: str) -> str:
         """Begin a multipart upload; returns its id.
@@ -99,7 +98,7 @@ class StagingBucket:
         """
         with translate_errors():
             return self.client.create_multipart_upload(
-                Bucket=self.bucket, Key=key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
+                Bucket=self.name, Key=key, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE"
             )["UploadId"]
 
     def copy_parts(
@@ -178,7 +177,7 @@ class StagingBucket:
         try:
             with translate_errors():
                 response = self.client.upload_part_copy(
-                    Bucket=self.bucket,
+                    Bucket=self.name,
                     Key=key,
                     UploadId=multipart_id,
                     PartNumber=part.number,
@@ -205,7 +204,7 @@ class StagingBucket:
         pages = self.client.get_paginator("list_parts")
         try:
             with translate_errors():
-                for page in pages.paginate(Bucket=self.bucket, Key=key, UploadId=multipart_id):
+                for page in pages.paginate(Bucket=self.name, Key=key, UploadId=multipart_id):
                     for part in page.get("Parts", []):
                         yield CopiedPart(
                             part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
@@ -239,7 +238,7 @@ class StagingBucket:
         try:
             with translate_errors():
                 self.client.complete_multipart_upload(
-                    Bucket=self.bucket,
+                    Bucket=self.name,
                     Key=key,
                     UploadId=multipart_id,
                     MultipartUpload={"Parts": completed},
@@ -273,7 +272,7 @@ class StagingBucket:
         """
         try:
             with translate_errors():
-                head = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+                head = self.client.head_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
         except PermanentError as error:
             if error.aws_code in _NO_OBJECT:
                 return False
@@ -286,7 +285,7 @@ class StagingBucket:
     def get_etag(self, key: str) -> str:
         """Return the ETag of a copy, so that all ranges are read from the same object."""
         with translate_errors():
-            return self.client.head_object(Bucket=self.bucket, Key=key)["ETag"]
+            return self.client.head_object(Bucket=self.name, Key=key)["ETag"]
 
     def read(self, key: str, etag: str, start: int, length: int) -> bytes:
         """Read a range of a copy; temporary errors are retried.
@@ -300,7 +299,7 @@ class StagingBucket:
             try:
                 with translate_errors():
                     response = self.client.get_object(
-                        Bucket=self.bucket,
+                        Bucket=self.name,
                         Key=key,
                         IfMatch=etag,
                         Range=f"bytes={start}-{start + length - 1}",
@@ -317,15 +316,13 @@ class StagingBucket:
     def delete_copy(self, key: str) -> None:
         """Delete a copy; it is not an error if it does not exist."""
         with translate_errors():
-            self.client.delete_object(Bucket=self.bucket, Key=key)
+            self.client.delete_object(Bucket=self.name, Key=key)
 
     def abort_multipart_upload(self, key: str, multipart_id: str) -> None:
         """Abort a multipart upload; it is not an error if it does not exist."""
         try:
             with translate_errors():
-                self.client.abort_multipart_upload(
-                    Bucket=self.bucket, Key=key, UploadId=multipart_id
-                )
+                self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart_id)
         except PermanentError as error:
             if error.aws_code != _NO_UPLOAD:
                 raise
@@ -335,10 +332,10 @@ class StagingBucket:
         objects = self.client.get_paginator("list_objects_v2")
         uploads = self.client.get_paginator("list_multipart_uploads")
         with translate_errors():
-            for page in objects.paginate(Bucket=self.bucket):
+            for page in objects.paginate(Bucket=self.name):
                 for each in page.get("Contents", []):
                     yield StagedCopy(each["Key"], each["LastModified"])
-            for listing in uploads.paginate(Bucket=self.bucket):
+            for listing in uploads.paginate(Bucket=self.name):
                 for upload in listing.get("Uploads", []):
                     yield StagedCopy(upload["Key"], upload["Initiated"], upload["UploadId"])
 

@@ -35,7 +35,7 @@ class AllowList:
     Attributes
     ----------
     names : mapping of str to str
-        The text after each hash, or an empty string, by the hash in lowercase.
+        Maps each hash, in lowercase, to the text after it, or to an empty string.
     invalid_lines : tuple of int
         The numbers, from 1, of the lines that cannot be parsed. They allow nothing.
     """

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
 SETTLING_TIME: Final = timedelta(minutes=10)
-"""How long AWS may not return a new resource: a build that was just submitted, or the AMIs of one
-that has just become AVAILABLE. EC2 was observed not to return a new AMI for minutes.
+"""For how long AWS might not yet return a new resource: a build that was just submitted, or the
+AMIs of one that has just become AVAILABLE. EC2 was observed not to return a new AMI for minutes.
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 

@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Identifies the bytes of an upload by the checksum that S3 computed of the copy.
+    """Identifies the bytes of an upload by the checksum that S3 computed for the copy.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Selects the image of an ISO to import, or the reason to reject the ISO. Pure.
 
-The selection uses EDITIONID (compared exactly), INSTALLATIONTYPE, ARCH and VERSION. NAME and the
+The selection uses EDITIONID (case-sensitive), INSTALLATIONTYPE, ARCH and VERSION. NAME and the
 volume's label are not used: they are for people, and differ between languages and releases.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from isodrop.codes import Code, Rejection
 from isodrop.domain.overrides import MAX_IMAGE_INDEX, MAX_VERSION_NODE
-from isodrop.iso.model import UNREADABLE, Edition, IsoContents
+from isodrop.iso.model import UNREADABLE, IsoContents, WimImage
 from isodrop.text import join_list, printable
 from isodrop.windows.releases import (
     FIRST_WINDOWS_11_BUILD,
@@ -42,13 +42,15 @@ _ESD_WARNING: Final = (
     "The Media Creation Tool creates such ISOs, and AWS documents that they are not supported:"
     " their import fails after the build has started."
 )
-# tiny11, winutil and partial captures produce such images.
+# tiny11, winutil and partial captures produce images without EDITIONID or INSTALLATIONTYPE.
 # https://learn.microsoft.com/windows-hardware/manufacture/desktop/dism-image-management-command-line-options-s14
 _CAPTURE_REMEDY: Final = (
     "Upload an unmodified ISO. For an image of your own, capture a generalized Windows completely,"
     " from its root (dism /Capture-Image), or export an image that has the field (dism"
     " /Export-Image); dism /Get-ImageInfo with its /Index must show Edition and Installation."
 )
+# Longer numbers are not shown; this is the maximum of 32 bits.
+_MAX_SHOWN_NUMBER: Final = 4_294_967_295
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
 
@@ -101,23 +103,23 @@ def select_image(
     supported_builds : collection of int
         The builds of Windows that the stack imports.
     named_release : str or None
-        The release in the file name, used if several releases share a build.
+        The release according to the file name; used if several releases share a build.
     allow_esd : bool, optional
         Whether an ESD is imported, with a note.
 
     Returns
     -------
     SelectedImage or Rejection
-        The first image of the edition that can be imported. If none can, the reason for the first
-        one. Of several reasons, the most helpful one: that the ISO contains Windows Server is more
-        helpful than that it does not contain Enterprise.
+        The first image of the edition that can be imported. If none can, the reason why the first
+        one cannot; but a reason that applies to the whole ISO, such as that it contains Windows
+        Server, takes precedence over a missing edition.
     """
-    if rejection := _check_iso(contents.editions):
+    if rejection := _check_iso(contents.images):
         return rejection
     candidates = (
-        _select_by_edition(contents.editions, edition)
+        _select_by_edition(contents.images, edition)
         if image_index is None
-        else _select_by_index(contents.editions, image_index)
+        else _select_by_index(contents.images, image_index)
     )
     if isinstance(candidates, Rejection):
         return candidates
@@ -127,11 +129,13 @@ def select_image(
         return checked[0]
     # Last: if the edition is missing, a WIM instead of the ESD would not help.
     if contents.is_esd and not allow_esd:
-        return Rejection.of(Code.ESD_ISO, f"The Windows image on the ISO is an ESD. {_ESD_WARNING}")
+        return Rejection.of(
+            Code.ESD_ISO, f"The Windows image file on the ISO is an ESD. {_ESD_WARNING}"
+        )
     notes = (
         *((_note_several(passed),) if len(passed) > 1 else ()),
         *(
-            (f"The Windows image is an ESD, which this stack allows. {_ESD_WARNING}",)
+            (f"The Windows image file is an ESD, which this stack allows. {_ESD_WARNING}",)
             if contents.is_esd
             else ()
         ),
@@ -139,7 +143,7 @@ def select_image(
     return replace(passed[0], notes=notes)
 
 
-def _check_iso(images: Sequence[Edition]) -> Rejection | None:
+def _check_iso(images: Sequence[WimImage]) -> Rejection | None:
     """Reject an ISO that contains no image that could be imported.
 
     Only images with the relevant fields are considered. An image without them, such as a capture or
@@ -147,14 +151,14 @@ def _check_iso(images: Sequence[Edition]) -> Rejection | None:
     """
     if not images:
         return Rejection.of(
-            Code.UNREADABLE_ISO, "The Windows image on the ISO describes no edition."
+            Code.UNREADABLE_ISO, "The Windows image file on the ISO describes no image."
         )
     systems = _installable_images(images)
     if not systems:
         return Rejection.of(
             Code.NOT_WINDOWS,
-            "The Windows image on the ISO contains only Windows PE, from which Setup runs, and no"
-            " Windows that can be installed.",
+            "The Windows image file on the ISO contains only Windows PE, from which Setup runs, and"
+            " no Windows that can be installed.",
         )
     typed_images = [image for image in systems if image.installation_type is not None]
     if typed_images and all(_is_server(image) for image in typed_images):
@@ -165,7 +169,7 @@ def _check_iso(images: Sequence[Edition]) -> Rejection | None:
     return None
 
 
-def _installable_images(images: Sequence[Edition]) -> list[Edition]:
+def _installable_images(images: Sequence[WimImage]) -> list[WimImage]:
     """Return the installable images: not Windows PE, nor the setup files before it in an ESD."""
     first = min((image.index for image in images if _is_pe(image)), default=0)
     return [
@@ -175,7 +179,7 @@ def _installable_images(images: Sequence[Edition]) -> list[Edition]:
     ]
 
 
-def _select_by_index(images: Sequence[Edition], index: int) -> list[Edition] | Rejection:
+def _select_by_index(images: Sequence[WimImage], index: int) -> list[WimImage] | Rejection:
     matches = [image for image in images if image.index == index]
     if not matches:
         indexes = join_list(_format_number(image.index) for image in images)
@@ -186,7 +190,7 @@ def _select_by_index(images: Sequence[Edition], index: int) -> list[Edition] | R
     return matches
 
 
-def _select_by_edition(images: Sequence[Edition], wanted: str) -> list[Edition] | Rejection:
+def _select_by_edition(images: Sequence[WimImage], wanted: str) -> list[WimImage] | Rejection:
     matches = [image for image in images if image.edition_id == wanted]
     return matches or _no_such_edition(_installable_images(images), wanted)
 
@@ -198,11 +202,12 @@ def _note_several(passed: Sequence[SelectedImage]) -> str:
     )
     return (
         f"{len(passed)} images of the edition {passed[0].edition} can be imported (indexes"
-        f" {indexes}; {versions}); the first is, unless the override image-index selects another."
+        f" {indexes}; {versions}); the first is imported unless the override image-index selects"
+        " another."
     )
 
 
-def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
+def _no_such_edition(images: Sequence[WimImage], wanted: str) -> Rejection:
     known = [image.edition_id for image in images if image.edition_id is not None]
     without_edition = [image for image in images if image.edition_id is None]
     if not known:
@@ -217,7 +222,7 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
         return Rejection.of(
             Code.NO_SUCH_EDITION,
             message,
-            f"Use {printable(similar)}: the case of an edition matters.",
+            f"Use {printable(similar)}: the names of editions are case-sensitive.",
         )
     if without_edition:
         return Rejection.of(
@@ -230,25 +235,25 @@ def _no_such_edition(images: Sequence[Edition], wanted: str) -> Rejection:
     return Rejection.of(
         Code.NO_SUCH_EDITION,
         message,
-        "Choose an edition that is on it, by the override edition or the stack's parameter"
-        " Edition, or upload an ISO that contains the wanted one.",
+        "Choose one of these with the override edition or the stack's parameter Edition, or upload"
+        " an ISO that contains the edition that you want.",
     )
 
 
 def _check_image(
-    image: Edition, supported_builds: Collection[int], named_release: str | None
+    image: WimImage, supported_builds: Collection[int], named_release: str | None
 ) -> SelectedImage | Rejection:
     """Check one image."""
     return (
         _check_windows(image)
         or _check_edition(image)
-        or _check_architecture(image)
+        or _check_type_and_architecture(image)
         or _check_release(image, supported_builds, named_release)
         or _to_selected_image(image)
     )
 
 
-def _check_windows(image: Edition) -> Rejection | None:
+def _check_windows(image: WimImage) -> Rejection | None:
     if _is_server(image):
         return _reject_server([image])
     if not _is_older_windows(image):
@@ -259,7 +264,7 @@ def _check_windows(image: Edition) -> Rejection | None:
     )
 
 
-def _check_edition(image: Edition) -> Rejection | None:
+def _check_edition(image: WimImage) -> Rejection | None:
     if image.edition_id is None or not _EDITION_ID.fullmatch(image.edition_id):
         return _reject_incomplete(image, "EDITIONID", image.edition_id)
     if _EVALUATION.fullmatch(image.edition_id):
@@ -269,7 +274,7 @@ def _check_edition(image: Edition) -> Rejection | None:
     return None
 
 
-def _check_architecture(image: Edition) -> Rejection | None:
+def _check_type_and_architecture(image: WimImage) -> Rejection | None:
     if image.installation_type is None:
         return _reject_incomplete(image, "INSTALLATIONTYPE")
     if image.installation_type != "Client":
@@ -290,7 +295,7 @@ def _check_architecture(image: Edition) -> Rejection | None:
 
 
 def _check_release(
-    image: Edition, supported: Collection[int], named: str | None
+    image: WimImage, supported: Collection[int], named: str | None
 ) -> Rejection | None:
     build = image.build
     if build is None or not 0 <= build <= MAX_VERSION_NODE:
@@ -333,7 +338,7 @@ def _check_shared_build(build: int, revision: int | None, named: str | None) -> 
     )
 
 
-def _to_selected_image(image: Edition) -> SelectedImage | Rejection:
+def _to_selected_image(image: WimImage) -> SelectedImage | Rejection:
     """Convert a checked image to the result; a field that is still missing is an error."""
     if not 1 <= image.index <= MAX_IMAGE_INDEX:
         return _reject_incomplete(image, "INDEX", image.index)
@@ -349,33 +354,33 @@ def _to_selected_image(image: Edition) -> SelectedImage | Rejection:
     )
 
 
-def _normalize_languages(image: Edition) -> tuple[str, ...]:
+def _normalize_languages(image: WimImage) -> tuple[str, ...]:
     languages = (image.default_language, *image.languages)
     tags = (tag.lower() for tag in languages if tag is not None and _LANGUAGE.fullmatch(tag))
     return tuple(dict.fromkeys(tags))[:MAX_LANGUAGES]
 
 
-def _is_pe(image: Edition) -> bool:
+def _is_pe(image: WimImage) -> bool:
     return _PE in (image.installation_type, image.edition_id)
 
 
-def _is_bare(image: Edition) -> bool:
+def _is_bare(image: WimImage) -> bool:
     """Whether an image has none of the fields that describe a Windows installation."""
     return (image.edition_id, image.installation_type, image.build) == (None, None, None)
 
 
-def _is_server(image: Edition) -> bool:
+def _is_server(image: WimImage) -> bool:
     # "Server", "Server Core", "Nano Server". Not by EDITIONID: ServerRdsh is a client edition.
     return "Server" in (image.installation_type or "").split()
 
 
-def _is_older_windows(image: Edition) -> bool:
+def _is_older_windows(image: WimImage) -> bool:
     if image.major is not None and image.major < _WINDOWS_MAJOR:
         return True
     return image.build is not None and 0 <= image.build < FIRST_WINDOWS_11_BUILD
 
 
-def _reject_server(images: Iterable[Edition]) -> Rejection:
+def _reject_server(images: Iterable[WimImage]) -> Rejection:
     return Rejection.of(
         Code.SERVER_ISO,
         f"The ISO contains Windows Server ({_list_editions(images)}); Image Builder imports only"
@@ -383,7 +388,7 @@ def _reject_server(images: Iterable[Edition]) -> Rejection:
     )
 
 
-def _reject_older_windows(image: Edition, subject: str) -> Rejection:
+def _reject_older_windows(image: WimImage, subject: str) -> Rejection:
     older = image.major is not None and image.major < _WINDOWS_MAJOR
     what = (
         "Windows with an unknown build"
@@ -410,7 +415,7 @@ def _reject_unsupported_edition(
     )
 
 
-def _reject_incomplete(image: Edition, field: str, value: str | int | None = None) -> Rejection:
+def _reject_incomplete(image: WimImage, field: str, value: str | int | None = None) -> Rejection:
     """Make the rejection for a field that is missing or that has an impossible value."""
     name = f", '{printable(image.name)}'," if image.name else ""
     which = f"Image {_format_number(image.index)}{name}"
@@ -429,16 +434,16 @@ def _reject_incomplete(image: Edition, field: str, value: str | int | None = Non
     )
 
 
-def _list_editions(images: Iterable[Edition]) -> str:
+def _list_editions(images: Iterable[WimImage]) -> str:
     return join_list(image.edition_id or "(unnamed)" for image in images)
 
 
 def _describe_build(build: int) -> str:
     return (
-        describe_release(build) if 0 <= build <= MAX_IMAGE_INDEX else "an impossible build number"
+        describe_release(build) if 0 <= build <= _MAX_SHOWN_NUMBER else "an impossible build number"
     )
 
 
 def _format_number(value: int) -> str:
     # An ISO may contain a number of any length, and str() raises ValueError for the longest.
-    return str(value) if abs(value) <= MAX_IMAGE_INDEX else "(out of range)"
+    return str(value) if abs(value) <= _MAX_SHOWN_NUMBER else "(out of range)"

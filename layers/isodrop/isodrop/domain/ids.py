@@ -90,14 +90,14 @@ def distribution_key(build_arn: str, configuration_arn: str) -> str:
     return _digest("distribution", build_arn, configuration_arn)[:ID_LENGTH]
 
 
-def client_token(etag: str, key: str, stack: str, attempt: int) -> str:
+def client_token(etag: str, task_key: str, stack: str, attempt: int) -> str:
     """Make the client token with which Image Builder runs an attempt's request at most once.
 
     Parameters
     ----------
     etag : str
         The ETag of the upload that started the import, without quotes.
-    key : str
+    task_key : str
         :func:`import_key` of its plan, or :func:`distribution_key` of its image.
     stack : str
         The stack's name: two stacks in one account import separately.
@@ -115,7 +115,7 @@ def client_token(etag: str, key: str, stack: str, attempt: int) -> str:
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImportDiskImage.html
     https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
     """
-    return _digest("token", etag, key, stack, attempt)[:TOKEN_LENGTH]
+    return _digest("token", etag, task_key, stack, attempt)[:TOKEN_LENGTH]
 
 
 def _fold_name(name: str) -> str:

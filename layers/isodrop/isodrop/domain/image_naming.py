@@ -97,7 +97,7 @@ def default_description(summary: str, version: str, uri: str) -> str:
 
 
 def truncate_description(text: str) -> str:
-    """Make a valid description of any text; it is cut after escaping, which lengthens it."""
+    """Turn any text into a valid description; it is cut after escaping, which lengthens it."""
     return printable(text, limit=MAX_DESCRIPTION)[:MAX_DESCRIPTION]
 
 

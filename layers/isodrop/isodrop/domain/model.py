@@ -56,7 +56,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request for a run of an upload. Its arrival requests the first; operators, any others.
+    """The request for a run. The upload's arrival requests the first; operators, any later ones.
 
     Attributes
     ----------
@@ -65,14 +65,14 @@ class RunRequest:
     overrides : mapping of str to str
         The operator's overrides, which take precedence over the object's metadata; see
         :func:`isodrop.domain.overrides.merge_overrides`.
-    requester : str or None
+    uploader : str or None
         Who uploaded the object, from S3's event: an account id or a service. It is informational
         and does not distinguish runs.
     """
 
     number: int = 0
     overrides: Mapping[str, str] = field(default_factory=dict)
-    requester: str | None = field(default=None, compare=False)
+    uploader: str | None = field(default=None, compare=False)
 
 
 FIRST_RUN: Final = RunRequest()
@@ -112,17 +112,19 @@ class ImportSettings:
     supported_builds : frozenset of int
         The builds of Windows that may be imported.
     allow_esd : bool
-        Whether ISOs whose Windows image is an ESD may be imported.
+        Whether ISOs whose Windows image file is an ESD may be imported.
     allowed_overrides : frozenset of str
         The overrides that an uploader may set as user metadata.
     infrastructure_configuration_arn : str
-        Passed to every import, as are the following settings unless ``None``.
+        Passed to every import.
     execution_role, log_group_name, uefi_data, description : str or None
+        Passed to every import unless ``None``; an override of the description takes precedence.
     secure_boot : bool or None
+        Passed to every import unless ``None``.
     tags : mapping of str to str
         The stack's tags for every image, in addition to isodrop's.
     min_iso_megabytes, max_iso_gigabytes : int, and int or None
-        The minimum and maximum size of an ISO, in MiB and GiB.
+        The minimum and maximum size of an ISO, in MB (1,000,000 bytes) and GB.
     """
 
     stack: str
@@ -187,5 +189,5 @@ class ImportPlan:
         return any(
             (each.index, each.edition_id, each.build, each.revision, each.architecture)
             == (self.image_index, self.edition, self.build, self.revision, self.architecture)
-            for each in contents.editions
+            for each in contents.images
         )

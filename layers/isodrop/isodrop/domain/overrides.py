@@ -20,7 +20,7 @@ from isodrop.text import join_list, printable
 MAX_IMAGE_INDEX: Final = 4294967295
 MAX_VERSION_NODE: Final = 1073741823
 MAX_DESCRIPTION: Final = 1024
-# S3 allows 2 KB of user metadata in total. RFC 2047 encoding lengthens them, but not this much.
+# S3 allows 2 KB of user metadata in total; RFC 2047 encoding never lengthens it to this.
 _MAX_VALUE: Final = 8192
 DEFAULT_ALLOWED: Final = frozenset({"edition", "image-index", "description"})
 """The default of the stack's parameter. The other overrides affect the ``latest`` parameters of
@@ -200,9 +200,9 @@ def _suggest_override(name: str) -> str | None:
     """Find the override that a key such as ``image_name`` or ``editon`` was meant to be."""
     plain = re.sub(r"[^a-z]", "", name.removeprefix("x-amz-meta-"))
     letters = plain.removeprefix("isodrop")
-    rules = {rule.replace("-", ""): rule for rule in RULES}
-    close = get_close_matches(letters[:_MAX_NAME], rules, n=1, cutoff=_MIN_SIMILARITY)
-    return rules[close[0]] if close else None
+    names = {each.replace("-", ""): each for each in RULES}
+    close = get_close_matches(letters[:_MAX_NAME], names, n=1, cutoff=_MIN_SIMILARITY)
+    return names[close[0]] if close else None
 
 
 def _decode_value(value: str) -> str:

@@ -40,8 +40,8 @@ __all__ = [
     "read_overrides",
 ]
 
-_MEGABYTE: Final = 1024**2
-_GIGABYTE: Final = 1024**3
+_MEGABYTE: Final = 10**6
+_GIGABYTE: Final = 10**9
 _WINDOWS: Final = {
     "10": "Windows 10",
     "server": "Windows Server",
@@ -63,7 +63,7 @@ def plan_import(
     contents : IsoContents
         The contents of the ISO.
     metadata : mapping of str to str
-        The object's user metadata, as S3 returns it.
+        The object's user metadata, merged with the operator's overrides.
     settings : ImportSettings
         The stack's settings.
 
@@ -186,7 +186,7 @@ def _get_language(file_name: FileName) -> tuple[str, ...]:
 
 
 def _caveat_notes(image: SelectedImage, release: str | None) -> list[str]:
-    """Return notes on reasons for which AWS may still refuse the import."""
+    """Return notes with the reasons why AWS may still refuse the import."""
     caveats = []
     if image.edition != DOCUMENTED_EDITION:
         caveats.append(
@@ -207,13 +207,13 @@ def _format_version(image: SelectedImage) -> str:
 
 def _mismatch_notes(file_name: FileName, image: SelectedImage, release: str | None) -> list[str]:
     """List where the file name contradicts the ISO, which takes precedence."""
-    contents = possible_releases(image.build, image.revision)
+    iso_releases = possible_releases(image.build, image.revision)
     named_releases = (
         () if file_name.build is None else possible_releases(file_name.build, file_name.revision)
     )
     actual = f"build {image.build}" + ("" if release is None else f" ({release})")
-    same_build = file_name.build == image.build or bool({*named_releases} & {*contents})
-    pairs = (
+    same_build = file_name.build == image.build or bool({*named_releases} & {*iso_releases})
+    comparisons = (
         (_WINDOWS.get(file_name.windows or ""), "Windows 11", False),
         (file_name.release_word, actual, file_name.release_word == release),
         (file_name.build, actual, same_build),
@@ -229,8 +229,8 @@ def _mismatch_notes(file_name: FileName, image: SelectedImage, release: str | No
         ),
     )
     return [
-        f"The file name says {name}, but the ISO contains {actual}; the ISO takes precedence."
-        for name, actual, agreed in pairs
+        f"The file name says {name}, but the ISO contains {found}; the ISO takes precedence."
+        for name, found, agreed in comparisons
         if name is not None and not agreed
     ]
 

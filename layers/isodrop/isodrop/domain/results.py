@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from isodrop.codes import CODES, Code, OutcomeKind, Rejection, docs_anchor
+from isodrop.codes import CODES, AnswerKind, Code, Rejection, docs_path
 from isodrop.domain.build import Build, BuildPhase, StepCount
 from isodrop.domain.content import Content
 from isodrop.domain.model import ImportPlan, Upload
@@ -40,7 +40,7 @@ _TRANSIENT_ERRORS: Final = frozenset(
         "Lambda.TooManyRequestsException",
     }
 )
-"""Errors that the state machine retries; one that ends an execution outlasted its retries."""
+"""Errors that the state machine retries. If one ends an execution, all its retries were used up."""
 _ACCESS_ERRORS: Final = frozenset(
     {
         CredentialsError.__name__,
@@ -132,19 +132,19 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
     """
     if isinstance(run.decision, Rejection):
         return _rejected_data(run, run.decision)
-    imported = run.import_build
-    if imported.failure is not None and imported.arn is None:
+    record = run.import_build
+    if record.failure is not None and record.arn is None:
         # If a build was started while the failure was recorded, the answer is about the build.
-        return _failure_data(run, imported.failure)
+        return _rejected_or_failed_data(run, record.failure)
     plan, build = _get_plan(run), outcome.imported
-    if imported.attempt is None or imported.arn is None or plan is None:
+    if record.attempt is None or record.arn is None or plan is None:
         return execution_failed_data(run, _NO_BUILD)
     if build is None or build.phase is not BuildPhase.SUCCEEDED:
         return _build_failed_data(run, build)
     if not build.amis:
         message = f"The build is {build.status}, but Image Builder returned no AMI."
-        return _failure_data(run, Failure(Code.BUILD_GONE, message))
-    data = _succeeded_data(run, plan, imported.attempt, build, now)
+        return _rejected_or_failed_data(run, Failure(Code.BUILD_GONE, message))
+    data = _succeeded_data(run, plan, record.attempt, build, now)
     return _with_distribution(run, data, outcome.distributed)
 
 
@@ -160,21 +160,21 @@ def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
     answer : Data
         Its answer.
     """
-    imported, distribution, build = run.import_build, run.distribution, outcome.imported
-    if imported.attempt is None or imported.arn is None or isinstance(run.decision, Rejection):
+    record, distribution, build = run.import_build, run.distribution, outcome.imported
+    if record.attempt is None or record.arn is None or isinstance(run.decision, Rejection):
         return EndedBuilds()
     if build is not None and build.phase is BuildPhase.RUNNING:
         return EndedBuilds()
     if build is None or build.phase is not BuildPhase.SUCCEEDED or not build.amis:
-        return EndedBuilds(freed=(imported.attempt,))
-    succeeded = [imported.attempt]
+        return EndedBuilds(freed=(record.attempt,))
+    succeeded = [record.attempt]
     distributed = outcome.distributed
     if distributed is not None and distributed.phase is BuildPhase.SUCCEEDED:
         succeeded += filter(None, [distribution.attempt])
     image = None
     if isinstance(answer, SucceededData):
         image = ImageRecord.from_arn(answer.build_arn, answer.plan.build)
-    return EndedBuilds((imported.attempt,), tuple(succeeded), image)
+    return EndedBuilds((record.attempt,), tuple(succeeded), image)
 
 
 def _succeeded_data(
@@ -308,14 +308,14 @@ def _rejected_data(run: Run, rejection: Rejection) -> RejectedData:
         code=rejection.code.value,
         message=rejection.message,
         remedy=rejection.remedy,
-        docs_path=docs_anchor(rejection.code),
+        docs_path=docs_path(rejection.code),
     )
 
 
-def _failure_data(run: Run, failure: Failure) -> Data:
+def _rejected_or_failed_data(run: Run, failure: Failure) -> Data:
     """Compose a rejection if the code is one and there is no build, otherwise a failure."""
     info = CODES[failure.code]
-    if info.kind is OutcomeKind.REJECTED and run.import_build.arn is None:
+    if info.kind is AnswerKind.REJECTED and run.import_build.arn is None:
         return _rejected_data(run, Rejection(failure.code, failure.message, info.remedy))
     return _failed_data(run, failure.code, failure.message)
 
@@ -382,7 +382,7 @@ def _failed_data(
         log_stream=None if build is None else build.log_stream,
         attempt=None if attempt is None else attempt.number,
         execution_arn=run.execution_arn,
-        docs_path=docs_anchor(code),
+        docs_path=docs_path(code),
     )
 
 

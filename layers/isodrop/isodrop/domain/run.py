@@ -15,7 +15,7 @@ class RunState(StrEnum):
     """Whether a run has its answer; the key of the index ``ByState``."""
 
     OPEN = "open"
-    """Its answer has not been published, or may not have been."""
+    """Its answer has not been published, or it is unknown whether it has."""
     ANSWERED = "answered"
 
 
@@ -44,7 +44,7 @@ class AttemptStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What stopped a run after its plan was made."""
+    """What stopped a run that was not rejected."""
 
     code: Code
     message: str
@@ -144,11 +144,11 @@ class Run:
     sha256: str | None = None
     allow_list_note: str | None = None
 
-    def build(self, kind: BuildKind) -> BuildRecord:
+    def build_record(self, kind: BuildKind) -> BuildRecord:
         """Return the record of its import or of its distribution."""
         return self.import_build if kind is BuildKind.IMPORT else self.distribution
 
-    def with_build(self, kind: BuildKind, record: BuildRecord) -> "Run":
+    def with_build_record(self, kind: BuildKind, record: BuildRecord) -> "Run":
         """Return the run with another record of its import or of its distribution."""
         if kind is BuildKind.IMPORT:
             return replace(self, import_build=record)

@@ -13,7 +13,7 @@ class SweepSummary:
     ----------
     open, running, waiting : int
         Runs without an answer that were checked; those whose execution is running; those whose
-        execution has ended but whose build is running or new.
+        execution has ended but whose build is running, or so new that AWS may not return it yet.
     answered : int
         Answers published, or published again.
     versions, started : int

@@ -25,7 +25,7 @@ class ReadRange(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class WimImage:
     """One image of the WIM, from its XML; ``None`` for elements that are missing.
 
     Attributes
@@ -79,26 +79,26 @@ class IsoContents:
     label : str
         The volume's label, such as ``CCCOMA_X64FRE_EN-US_DV9``.
     kind : str
-        The kind of the Windows image by its file name: ``wim`` or ``esd``.
-    editions : tuple of Edition
+        The kind of the Windows image file by its name: ``wim`` or ``esd``.
+    images : tuple of WimImage
         In the order of their indexes.
     size : int
         The object's size in bytes.
-    requests, bytes : int
+    requests, bytes_read : int
         The number of requests and bytes that were needed.
     has_esd_format : bool
-        Whether the Windows image has the ESD format, whatever its name.
+        Whether the Windows image file has the ESD format, whatever its name.
     """
 
     label: str
     kind: str
-    editions: tuple[Edition, ...]
+    images: tuple[WimImage, ...]
     size: int
     requests: int
-    bytes: int
+    bytes_read: int
     has_esd_format: bool = False
 
     @property
     def is_esd(self) -> bool:
-        """Whether the Windows image is an ESD, by its name or its format."""
+        """Whether the Windows image file is an ESD, by its name or its format."""
         return self.kind == ESD or self.has_esd_format

@@ -15,10 +15,10 @@ from isodrop.iso.range_reader import (
     truncated_error,
 )
 from isodrop.iso.sniff import diagnose
-from isodrop.iso.udf_files import Entry, list_entries, open_file
+from isodrop.iso.udf_files import FolderEntry, list_entries, open_file
 from isodrop.iso.udf_volume import Address, Volume, ends_with_anchor, find_anchor, open_volume
-from isodrop.iso.wim import WimImage, open_wim
-from isodrop.iso.wim_xml import read_editions
+from isodrop.iso.wim import WimFile, open_wim
+from isodrop.iso.wim_xml import read_images
 from isodrop.text import join_list
 
 # If file entries are stored among the data, the names of a folder follow its entry, and the first
@@ -36,11 +36,11 @@ _ARCHITECTURE_FOLDERS: Final = frozenset({"x64", "amd64", "x86", "arm64"})
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """The Windows image on the ISO, and the volume that contains it."""
+    """The Windows image file on the ISO, and the volume that contains it."""
 
     volume: Volume
     kind: str
-    image: WimImage
+    image: WimFile
 
 
 def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> IsoContents:
@@ -77,16 +77,16 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
     return IsoContents(
         label=found.volume.label,
         kind=found.kind,
-        editions=read_editions(found.image),
+        images=read_images(found.image),
         has_esd_format=found.image.is_esd,
         size=size,
         requests=ranges.requests,
-        bytes=ranges.bytes,
+        bytes_read=ranges.bytes,
     )
 
 
 def find_image(ranges: RangeReader) -> FoundImage:
-    """Find the Windows image, and read its header and XML.
+    """Find the Windows image file, and read its header and XML.
 
     Raises
     ------
@@ -130,7 +130,9 @@ def _find_in_volume(ranges: RangeReader, volume: Volume) -> FoundImage:
     return found
 
 
-def _list_folder(ranges: RangeReader, volume: Volume, address: Address, what: str) -> list[Entry]:
+def _list_folder(
+    ranges: RangeReader, volume: Volume, address: Address, what: str
+) -> list[FolderEntry]:
     folder = open_file(
         ranges, volume, address, folder=True, what=what, read_ahead=_FOLDER_READ_AHEAD
     )
@@ -138,7 +140,7 @@ def _list_folder(ranges: RangeReader, volume: Volume, address: Address, what: st
 
 
 def _find_windows_image(
-    ranges: RangeReader, volume: Volume, listing: list[Entry]
+    ranges: RangeReader, volume: Volume, listing: list[FolderEntry]
 ) -> FoundImage | None:
     for name, kind in _KINDS.items():
         entry = _find_entry(listing, name)
@@ -155,14 +157,14 @@ def _find_windows_image(
     if _find_entry(listing, _SPLIT) is not None:
         raise RejectedError(
             Code.SPLIT_IMAGE,
-            f"The Windows image on the ISO is split ({_SOURCES}/{_SPLIT} and further parts);"
+            f"The Windows image file on the ISO is split ({_SOURCES}/{_SPLIT} and further parts);"
             " a complete install.wim is needed.",
         )
     return None
 
 
 def _multi_architecture_error(
-    ranges: RangeReader, volume: Volume, listing: Iterable[Entry]
+    ranges: RangeReader, volume: Volume, listing: Iterable[FolderEntry]
 ) -> RejectedError | None:
     """Make the rejection of an ISO with Windows for several architectures; otherwise ``None``."""
     folders = [
@@ -187,7 +189,7 @@ def _multi_architecture_error(
     )
 
 
-def _find_entry(listing: Iterable[Entry], name: str) -> Entry | None:
+def _find_entry(listing: Iterable[FolderEntry], name: str) -> FolderEntry | None:
     """Find a name regardless of case, as Windows does; it must not occur twice."""
     found = [entry for entry in listing if entry.name.lower() == name]
     if len(found) > 1:
@@ -195,7 +197,7 @@ def _find_entry(listing: Iterable[Entry], name: str) -> Entry | None:
     return found[0] if found else None
 
 
-def _not_windows_error(volume: Volume, what: str, listing: Iterable[Entry]) -> RejectedError:
+def _not_windows_error(volume: Volume, what: str, listing: Iterable[FolderEntry]) -> RejectedError:
     names = join_list((entry.name for entry in listing), limit=4) or "nothing"
     return RejectedError(
         Code.NOT_WINDOWS,

@@ -28,8 +28,8 @@ _SIGNATURES: Final = (
     (b"\xfd7zXZ\0", "an xz file"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
     (b"MSCF", "a cabinet file"),
-    (b"MSWIM\0\0\0", "a bare Windows image (WIM)"),
-    (b"WLPWM\0\0\0", "a bare Windows image (WIM)"),
+    (b"MSWIM\0\0\0", "a bare Windows image file (WIM)"),
+    (b"WLPWM\0\0\0", "a bare Windows image file (WIM)"),
     (b"\0" + b"\xff" * 10 + b"\0", "a raw CD or DVD image, with sectors of 2,352 bytes"),
     (b"CISO", "a compressed disk image (CSO)"),
     (b"IsZ!", "a compressed disk image (ISZ)"),
@@ -54,7 +54,7 @@ _BYTE_ORDER_MARKS: Final = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-_LINE_ENDS: Final = frozenset("\t\n\r\f")
+_TEXT_CONTROLS: Final = frozenset("\t\n\r\f")
 
 
 def diagnose(ranges: RangeReader) -> RejectedError:
@@ -77,9 +77,9 @@ def _file_system_error(ranges: RangeReader, data: bytes) -> RejectedError | None
     volume = _read_iso9660(data)
     if volume is not None and volume[1] > ranges.size:
         return truncated_error(ranges.size, volume[1], "the file system")
-    first = (ANCHOR_SECTOR + 1) * SECTOR
-    if udf and ranges.size <= first:
-        return truncated_error(ranges.size, first, "the start of the file system")
+    anchor_end = (ANCHOR_SECTOR + 1) * SECTOR
+    if udf and ranges.size <= anchor_end:
+        return truncated_error(ranges.size, anchor_end, "the start of the file system")
     if udf:
         return _udf_error(ranges)
     if volume is None:
@@ -92,7 +92,7 @@ def _file_system_error(ranges: RangeReader, data: bytes) -> RejectedError | None
 
 
 def _udf_error(ranges: RangeReader) -> RejectedError:
-    """Make the rejection of a UDF file system whose anchor is not in its place."""
+    """Make the rejection of a UDF file system whose anchor is not where it should be."""
     for block in _OTHER_BLOCK_SIZES:
         at = ANCHOR_SECTOR * block
         if at + _TAG_SIZE <= ranges.size:
@@ -108,7 +108,8 @@ def _other_file_error(data: bytes) -> RejectedError:
     if zeros := _describe_zeros(data):
         return RejectedError(
             Code.NOT_AN_ISO,
-            f"The object {zeros}, as in a broken download; the whole Windows 11 ISO is needed.",
+            f"The object {zeros}; probably its download was interrupted. The whole Windows 11 ISO"
+            " is needed.",
             DOWNLOAD_AGAIN,
         )
     return RejectedError(
@@ -124,7 +125,10 @@ def _describe_zeros(data: bytes) -> str | None:
     if any(data):
         return None
     if len(data) < begins:
-        return f"has only {len(data):,} zeros, and an ISO's file system begins at byte {begins:,}"
+        return (
+            f"consists of {len(data):,} zero bytes and ends before byte {begins:,}, where an ISO's"
+            " file system begins"
+        )
     return "has only zeros where the file system should be"
 
 
@@ -146,7 +150,7 @@ def _describe_contents(data: bytes) -> str:
     kinds = (
         (text.lstrip().lower().startswith(_HTML_STARTS), "an HTML page"),
         (data[257:262] == b"ustar", "a tar archive"),
-        (all(letter.isprintable() or letter in _LINE_ENDS for letter in text), "a text file"),
+        (all(letter.isprintable() or letter in _TEXT_CONTROLS for letter in text), "a text file"),
         (head[510:512] == b"\x55\xaa", "a disk with a boot sector"),
         (True, "binary data of an unknown format"),
     )

@@ -12,7 +12,8 @@ from typing import Final
 from isodrop.iso.range_reader import SECTOR, RangeReader, damaged_error
 from isodrop.iso.udf_volume import Address, Volume, check_tag, decode_compressed, parse_long_address
 
-IDENTIFIER, ALLOCATION, ENTRY, EXTENDED_ENTRY = 257, 258, 261, 266
+# Tag identifiers, ECMA-167 4/7.2.1.
+FILE_IDENTIFIER, ALLOCATION_EXTENT, FILE_ENTRY, EXTENDED_FILE_ENTRY = 257, 258, 261, 266
 FOLDER, FILE = 4, 5
 
 MAX_FOLDER: Final = 1 << 20
@@ -30,7 +31,7 @@ _FIXED_SIZE: Final = 38  # of a file identifier
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FolderEntry:
     """A name in a folder."""
 
     name: str
@@ -113,14 +114,14 @@ def open_file(
     """
     at = volume.offset(address, SECTOR, what)
     data = ranges.read(at, SECTOR, what, read_ahead=read_ahead)
-    tag = check_tag(data, address.block, (ENTRY, EXTENDED_ENTRY), f"file entry of {what}")
+    tag = check_tag(data, address.block, (FILE_ENTRY, EXTENDED_FILE_ENTRY), f"file entry of {what}")
     _, strategy, _, _, kind, flags = _ICB.unpack_from(data, 16)
     if strategy != _STRATEGY:
         raise damaged_error(f"{what} is recorded by strategy {strategy}")
     if kind != (FOLDER if folder else FILE):
         raise damaged_error(f"{what} is not a {'folder' if folder else 'file'}")
     size = int.from_bytes(data[56:64], "little")
-    base = 216 if tag == EXTENDED_ENTRY else 176
+    base = 216 if tag == EXTENDED_FILE_ENTRY else 176
     attributes, length = _LENGTHS.unpack_from(data, base - 8)
     base += attributes
     if base + length > SECTOR:
@@ -198,7 +199,7 @@ class _AllocationReader:
         what = f"allocation extent of {self.what}"
         at = self.volume.offset(address, SECTOR, f"the {what}")
         data = self.ranges.read(at, SECTOR, f"the {what}")
-        check_tag(data, address.block, (ALLOCATION,), what)
+        check_tag(data, address.block, (ALLOCATION_EXTENT,), what)
         length = int.from_bytes(data[20:24], "little")
         if 24 + length > SECTOR:
             raise damaged_error(f"the {what} is larger than a block")
@@ -217,7 +218,7 @@ def _check_no_overlap(extents: list[tuple[int, int]], what: str) -> None:
 
 
 def _merge_adjacent(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Merge adjacent extents, so that reading across their border takes one request."""
+    """Merge adjacent extents, so that reading across their boundary takes one request."""
     previous: tuple[int, int] | None = None
     for offset, length in extents:
         if previous is not None and 0 <= previous[0] == offset - previous[1]:
@@ -230,7 +231,7 @@ def _merge_adjacent(extents: list[tuple[int, int]]) -> Iterator[tuple[int, int]]
         yield previous
 
 
-def list_entries(ranges: RangeReader, folder: File) -> Iterator[Entry]:
+def list_entries(ranges: RangeReader, folder: File) -> Iterator[FolderEntry]:
     """Yield the entries of a folder, except deleted ones and the parent, after checking each.
 
     Raises
@@ -251,10 +252,10 @@ def list_entries(ranges: RangeReader, folder: File) -> Iterator[Entry]:
         if end > len(data):
             raise damaged_error(f"{folder.what} ends within a name")
         # The location in the tag is not checked: a name is found through its folder, and no other
-        # reader compares the location, so a wrong one goes unnoticed.
-        check_tag(data[at:end], None, (IDENTIFIER,), f"name in {folder.what}")
+        # reader checks it, so ISOs with a wrong location work everywhere else.
+        check_tag(data[at:end], None, (FILE_IDENTIFIER,), f"name in {folder.what}")
         if not flags & (_DELETED | _PARENT):
             _, address = parse_long_address(data, at + 20)
             encoded = data[name_at : name_at + length]
-            yield Entry(decode_compressed(encoded), bool(flags & _IS_FOLDER), address)
+            yield FolderEntry(decode_compressed(encoded), bool(flags & _IS_FOLDER), address)
         at = end

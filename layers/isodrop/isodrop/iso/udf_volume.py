@@ -29,7 +29,7 @@ _PARTITION_MAPS: Final = {
     b"*UDF Sparable Partition": "a sparable partition",
     b"*UDF Metadata Partition": "a metadata partition",
 }
-# ECMA-167 requires sixteen sectors for the sequence, of which writers use six.
+# ECMA-167 requires sixteen sectors for the sequence. Writers use six; eight are read at once.
 _SEQUENCE_BYTES: Final = 8 * SECTOR
 
 
@@ -148,7 +148,7 @@ def ends_with_anchor(ranges: RangeReader) -> bool:
 
 
 def open_volume(ranges: RangeReader, anchor: bytes) -> Volume:
-    """Read the volume of an anchor, from the reserve descriptors if the main ones are damaged.
+    """Read an anchor's volume, from the reserve descriptors if the main ones are damaged.
 
     Raises
     ------
@@ -197,9 +197,8 @@ def _read_volume(ranges: RangeReader, length: int, sector: int) -> Volume:
 def _read_sequence(ranges: RangeReader, length: int, sector: int) -> dict[tuple[int, int], bytes]:
     """Read a volume descriptor sequence.
 
-    Of several descriptors of a kind, the one with the highest sequence number takes precedence.
-
-    Keyed by tag and, for partitions, partition number (ECMA-167 3/8.4.2 and 3/8.4.3).
+    Returns the descriptors, keyed by tag and, for partitions, partition number. Of several with the
+    same key, the one with the highest sequence number takes precedence (ECMA-167 3/8.4.2, 3/8.4.3).
     """
     found: dict[tuple[int, int], bytes] = {}
     end = sector + length // SECTOR

@@ -1,4 +1,4 @@
-"""The Windows image's header and XML, from Microsoft's "Windows Imaging File Format (WIM)"."""
+"""Windows image files, from Microsoft's "Windows Imaging File Format (WIM)"."""
 
 from dataclasses import dataclass
 from struct import Struct
@@ -28,8 +28,8 @@ _RESOURCES: Final = {0x30: "lookup table", 0x48: "XML", 0x60: "boot metadata", 0
 
 
 @dataclass(frozen=True, slots=True)
-class WimImage:
-    """The header and XML of a Windows image.
+class WimFile:
+    """The header and XML of a Windows image file (WIM), which contains one or more images.
 
     Attributes
     ----------
@@ -50,8 +50,8 @@ class WimImage:
     is_esd: bool = False
 
 
-def open_wim(ranges: RangeReader, file: File) -> WimImage:
-    """Read a Windows image's header and XML.
+def open_wim(ranges: RangeReader, file: File) -> WimFile:
+    """Read the header and XML of a Windows image file.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def open_wim(ranges: RangeReader, file: File) -> WimImage:
         raise only_zeros_error(f"the XML of {what}")
     if xml[:2] != b"\xff\xfe":
         raise damaged_error(f"the XML of {what} is not UTF-16")
-    return WimImage(header, xml, count, version == _ESD_VERSION)
+    return WimFile(header, xml, count, version == _ESD_VERSION)
 
 
 def _check_header(header: bytes, what: str) -> tuple[int, int]:
@@ -80,7 +80,7 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
     if magic == _PIPABLE:
         raise damaged_error(f"{what} is a pipable image, which only wimlib can read")
     if magic != _MAGIC:
-        raise damaged_error(f"{what} does not start like a Windows image")
+        raise damaged_error(f"{what} does not start like a Windows image file")
     if size != HEADER_SIZE or version not in _VERSIONS:
         raise damaged_error(
             f"{what} is of an unknown version, {version:#x} with {size} bytes of header"
@@ -104,11 +104,11 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
 def _locate_xml(header: bytes, file: File) -> tuple[int, int]:
     """Return offset and length of the XML, after checking that all resources are in the file."""
     for at, name in _RESOURCES.items():
-        packed_size, offset, _ = _RESOURCE.unpack_from(header, at)
-        if packed_size & _LENGTH_MASK and offset + (packed_size & _LENGTH_MASK) > file.size:
+        size_and_flags, offset, _ = _RESOURCE.unpack_from(header, at)
+        if size_and_flags & _LENGTH_MASK and offset + (size_and_flags & _LENGTH_MASK) > file.size:
             raise damaged_error(f"the {name} of {file.what} lies outside it")
-    packed_size, offset, original_size = _RESOURCE.unpack_from(header, 0x48)
-    length, flags = packed_size & _LENGTH_MASK, packed_size >> 56
+    size_and_flags, offset, original_size = _RESOURCE.unpack_from(header, 0x48)
+    length, flags = size_and_flags & _LENGTH_MASK, size_and_flags >> 56
     if length > MAX_XML:
         raise damaged_error(f"the XML of {file.what} is {length:,} bytes, more than {MAX_XML:,}")
     if flags & _COMPRESSED or length != original_size:

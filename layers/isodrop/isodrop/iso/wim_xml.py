@@ -1,4 +1,4 @@
-"""Parses the XML of a WIM into editions, keeping only the elements that are needed.
+"""Parses the XML of a WIM into images, keeping only the elements that are needed.
 
 A DOM of one malicious megabyte would take many megabytes of memory; this parser needs only as much
 as the values it keeps. No WIM contains a document type, an entity or a comment, so all markup that
@@ -9,9 +9,9 @@ import re
 from typing import Final
 from xml.parsers import expat
 
-from isodrop.iso.model import UNREADABLE, Edition
+from isodrop.iso.model import UNREADABLE, WimImage
 from isodrop.iso.range_reader import damaged_error
-from isodrop.iso.wim import MAX_IMAGES, WimImage
+from isodrop.iso.wim import MAX_IMAGES, WimFile
 
 MAX_DEPTH: Final = 32
 MAX_ELEMENTS: Final = 32_768
@@ -71,7 +71,9 @@ class _Parser:
         self.elements += 1
         self.path.append(name)
         if self.elements > MAX_ELEMENTS or len(self.path) > MAX_DEPTH:
-            raise damaged_error("the XML of its Windows image has too many or too deep elements")
+            raise damaged_error(
+                "the XML of its Windows image file has too many elements, or nests them too deeply"
+            )
         if self.path == _IMAGE:
             self._image(attributes.get("INDEX", ""))
         self.wanted = ""
@@ -81,13 +83,15 @@ class _Parser:
         self.text = ""
 
     def _image(self, index: str) -> None:
-        unnumbered = "the images in the XML of its Windows image are not numbered"
+        unnumbered = "the images in the XML of its Windows image file are not numbered"
         if not _NUMBER.fullmatch(index):
             raise damaged_error(unnumbered)
         if int(index) in self.images:
             raise damaged_error(f"{unnumbered} consecutively: {int(index)} occurs twice")
         if len(self.images) >= MAX_IMAGES:
-            raise damaged_error(f"the XML of its Windows image lists more than {MAX_IMAGES} images")
+            raise damaged_error(
+                f"the XML of its Windows image file lists more than {MAX_IMAGES} images"
+            )
         self.index = int(index)
         self.images[self.index] = ({}, [])
 
@@ -95,7 +99,7 @@ class _Parser:
         if self.wanted:
             self.text += text
             if len(self.text) > MAX_TEXT:
-                raise damaged_error("a value in the XML of its Windows image is too long")
+                raise damaged_error("a value in the XML of its Windows image file is too long")
 
     def _end(self, _name: str) -> None:
         self.path.pop()
@@ -114,7 +118,7 @@ class _Parser:
             values[wanted] = text
 
 
-def read_editions(image: WimImage) -> tuple[Edition, ...]:
+def read_images(wim: WimFile) -> tuple[WimImage, ...]:
     """Return the images of a WIM in the order of their indexes.
 
     Raises
@@ -124,25 +128,25 @@ def read_editions(image: WimImage) -> tuple[Edition, ...]:
     """
     parser = _Parser()
     try:
-        _check_markup(image.xml.decode("utf-16"))
-        parser.parse(image.xml)
+        _check_markup(wim.xml.decode("utf-16"))
+        parser.parse(wim.xml)
     except (expat.ExpatError, ValueError):  # ValueError for a lone surrogate
-        raise damaged_error("the XML of its Windows image is not well-formed") from None
-    if sorted(parser.images) != list(range(1, image.count + 1)):
+        raise damaged_error("the XML of its Windows image file is not well-formed") from None
+    if sorted(parser.images) != list(range(1, wim.count + 1)):
         raise damaged_error(
-            f"the XML of its Windows image describes {len(parser.images)} images, which are not"
-            f" numbered from 1 to {image.count}"
+            f"the XML of its Windows image file describes {len(parser.images)} images, which are"
+            f" not numbered from 1 to {wim.count}"
         )
-    return tuple(_make_edition(index, *parser.images[index]) for index in sorted(parser.images))
+    return tuple(_make_image(index, *parser.images[index]) for index in sorted(parser.images))
 
 
 def _check_markup(text: str) -> None:
-    """Reject, before parsing, markup that the XML of no WIM contains."""
+    """Reject, before parsing, markup that never occurs in the XML of a WIM."""
     if "<!" in text:
-        raise damaged_error("the XML of its Windows image contains a declaration or comment")
+        raise damaged_error("the XML of its Windows image file contains a declaration or comment")
     # expat passes all attributes of an element at once, however many there are.
     if text.count("=") > MAX_ATTRIBUTES:
-        raise damaged_error("the XML of its Windows image has too many attributes")
+        raise damaged_error("the XML of its Windows image file has too many attributes")
 
 
 def _clean_chunk(xml: bytes, at: int) -> bytes:
@@ -157,7 +161,7 @@ def _clean_chunk(xml: bytes, at: int) -> bytes:
     return cleaned[:-2] if after else cleaned
 
 
-def _make_edition(index: int, values: dict[str, str], languages: list[str]) -> Edition:
+def _make_image(index: int, values: dict[str, str], languages: list[str]) -> WimImage:
     def text(path: str) -> str | None:
         return values.get(f"WINDOWS/{path}") or None
 
@@ -168,8 +172,8 @@ def _make_edition(index: int, values: dict[str, str], languages: list[str]) -> E
     architecture = number("ARCH")
     revision = number("VERSION/SPBUILD")
     if revision is None and text("VERSION/SPBUILD") is not None:
-        revision = UNREADABLE  # not None, which would mean the first revision
-    return Edition(
+        revision = UNREADABLE  # not None, which would mean that there is none
+    return WimImage(
         index=index,
         name=values.get("NAME", ""),
         edition_id=text("EDITIONID"),

@@ -81,7 +81,7 @@ class Distributor:
     ----------
     builder, ledger
         The adapters that it uses.
-    submission : BuildSubmitter
+    submitter : BuildSubmitter
         Submits the request exactly once.
     settings : DistributionSettings or None
         The stack's settings for distributions; ``None`` if images are not distributed.
@@ -91,7 +91,7 @@ class Distributor:
 
     builder: ImageBuilder
     ledger: Ledger
-    submission: BuildSubmitter
+    submitter: BuildSubmitter
     settings: DistributionSettings | None
     now: Callable[[], datetime]
 
@@ -124,7 +124,7 @@ class Distributor:
         if task is None:
             return run
         try:
-            run = self.submission.submit(run, task)
+            run = self.submitter.submit(run, task)
         except (RejectedError, PermanentError) as error:
             has_own_code = isinstance(error, RejectedError | AccessDeniedError)
             failure = Failure(error.code if has_own_code else Code.DISTRIBUTION_FAILED, str(error))

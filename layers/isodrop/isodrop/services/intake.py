@@ -137,7 +137,7 @@ class Intake:
         Makes the copy that is imported.
     gate : AllowListGate
         Checks the upload against the allow-list, if there is one.
-    submission : BuildSubmitter
+    submitter : BuildSubmitter
         Submits the request exactly once.
     now : callable
         Returns the current time, with a time zone.
@@ -145,7 +145,7 @@ class Intake:
         Called with the number of ranges and bytes that an inspection read.
     bucket, prefix : str or None, and str
         The location of uploads. An execution may be started for an object elsewhere; it is skipped.
-    needs_malware_scan : bool
+    requires_malware_scan : bool
         Whether to import only objects that GuardDuty found clean.
     """
 
@@ -156,12 +156,12 @@ class Intake:
     uefi_data_uri: str | None
     stager: Stager
     gate: AllowListGate
-    submission: BuildSubmitter
+    submitter: BuildSubmitter
     now: Callable[[], datetime]
     record_inspection: Callable[[int, int], None] = lambda _requests, _length: None
     bucket: str | None = None
     prefix: str = ""
-    needs_malware_scan: bool = False
+    requires_malware_scan: bool = False
 
     def process(
         self,
@@ -233,7 +233,7 @@ class Intake:
             read_settings=self._read_settings,
             is_copy_verified=staged.is_verified,
         )
-        run = self.submission.submit(run, task)
+        run = self.submitter.submit(run, task)
         if run.import_build.reused:
             self.stager.discard_copy(run)  # another run's copy is imported
         return run.import_build.arn
@@ -259,7 +259,7 @@ class Intake:
 
     def _check_malware_scan(self, upload: Upload, result: str | None) -> Rejection | None:
         """Reject an object that is not clean. Without a result in the event, its tag is read."""
-        if result is None and self.needs_malware_scan:
+        if result is None and self.requires_malware_scan:
             result = read_scan_tag(self.s3, upload)
             if result is None:
                 return Rejection.of(

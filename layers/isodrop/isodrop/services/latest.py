@@ -31,7 +31,7 @@ class LatestParameters:
     ----------
     builder, ssm, ledger
         The adapters and the client that it uses.
-    across_builds : bool
+    across_windows_builds : bool
         Whether there is also a parameter for the newest image of all builds of Windows.
     now : callable
         Returns the current time, with a time zone.
@@ -40,7 +40,7 @@ class LatestParameters:
     builder: ImageBuilder
     ssm: "SSMClient"
     ledger: Ledger
-    across_builds: bool
+    across_windows_builds: bool
     now: Callable[[], datetime]
 
     def update(
@@ -85,7 +85,7 @@ class LatestParameters:
             known,
             new,
         )
-        if self.across_builds:
+        if self.across_windows_builds:
             self._update_parameter(
                 f"/isodrop/{name}/latest", lambda: images(name), check_time, known, new
             )

@@ -54,7 +54,7 @@ class Reporter:
         The stack's name, which every event contains.
     now : callable
         Returns the current time, with a time zone.
-    record_answer : callable
+    count_answer : callable
         Called at least once per answer with the run, its answer and the time of publication.
     """
 
@@ -65,7 +65,7 @@ class Reporter:
     stager: Stager
     stack: str
     now: Callable[[], datetime]
-    record_answer: Callable[[Run, Event, datetime], None] = lambda _run, _answer, _now: None
+    count_answer: Callable[[Run, Event, datetime], None] = lambda _run, _answer, _now: None
 
     def get_run(
         self, upload: Upload, execution: str, run_request: RunRequest = FIRST_RUN
@@ -158,7 +158,7 @@ class Reporter:
         event = event.with_notes(run.annotation_notes or ())
         self._publish(event, run)
         # Before the ledger marks it as answered: if interrupted, it is published and counted again.
-        self.record_answer(run, event, self.now())
+        self.count_answer(run, event, self.now())
         run = self.ledger.mark_answered(run, timestamp(self.now()))
         if (
             not run.import_build.reused

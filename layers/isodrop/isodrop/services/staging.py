@@ -181,7 +181,7 @@ class Stager:
         """
         from isodrop.iso.reader import read_iso  # noqa: PLC0415 - not needed to publish
 
-        copy = open_object(self.bucket.client, self.bucket.bucket, copy_key(run))
+        copy = open_object(self.bucket.client, self.bucket.name, copy_key(run))
         try:
             is_the_same = plan.matches(read_iso(copy.read, copy.size))
         except RejectedError:

@@ -105,7 +105,7 @@ class BuildSubmitter:
             There will be no build for this run.
         """
         run, attempt = self._link_to_attempt(run, task)
-        if run.build(task.kind).arn is not None:
+        if run.build_record(task.kind).arn is not None:
             return run
         if attempt.build_arn is not None:
             return self.ledger.link_build(run, attempt.build_arn, task.kind)
@@ -115,7 +115,7 @@ class BuildSubmitter:
 
     def _link_to_attempt(self, run: Run, task: BuildTask) -> tuple[Run, Attempt]:
         """Link the run to an attempt, unless it is linked already."""
-        key = run.build(task.kind).attempt
+        key = run.build_record(task.kind).attempt
         if key is not None:
             return run, self.ledger.get_attempt(key)
         for _ in range(_ROUNDS):
@@ -130,7 +130,7 @@ class BuildSubmitter:
                 if created is None:
                     continue  # another run was first
                 linked = created
-            key = linked.build(task.kind).attempt
+            key = linked.build_record(task.kind).attempt
             if key is None:
                 raise TransientError("the run was stopped in the meantime; this is retried")
             # Another invocation for the same run may have linked another attempt first.
@@ -147,7 +147,7 @@ class BuildSubmitter:
         try:
             # The run that created it may have stopped before it sent the request or recorded the
             # build. The client token makes it safe to send the request on its behalf.
-            build_arn = attempt.build_arn or self._submit_once(attempt, task)
+            build_arn = attempt.build_arn or self._send_and_record(attempt, task)
         except (RejectedError, PermanentError):
             status = self.ledger.get_attempt(attempt.key).status
             if status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
@@ -197,7 +197,7 @@ class BuildSubmitter:
             day=utc_day(self.now()) if is_limited else None,
         )
 
-    def _submit_once(self, attempt: Attempt, task: BuildTask) -> str:
+    def _send_and_record(self, attempt: Attempt, task: BuildTask) -> str:
         """Send an attempt's stored request and record its build."""
         build_arn = self._send_once(attempt, task)
         self.ledger.record_build(attempt, build_arn, timestamp(self.now()))

@@ -78,11 +78,11 @@ class Sweeper:
         The services that it uses.
     bucket, prefix : str
         The location of uploads.
-    tracking : timedelta
+    tracking_timeout : timedelta
         How long a build is tracked.
     min_age : timedelta
         Younger runs and uploads are skipped.
-    waits_for_malware_scan : bool
+    requires_malware_scan : bool
         Whether to skip objects that have not been scanned yet.
     now : callable
         Returns the current time, with a time zone.
@@ -100,13 +100,13 @@ class Sweeper:
     outcomes: OutcomeReader
     reporter: Reporter
     bucket: str
-    tracking: timedelta
+    tracking_timeout: timedelta
     now: Callable[[], datetime]
     log: Callable[[str, Mapping[str, Any]], None]
     has_time: Callable[[], bool] = lambda: True
     min_age: timedelta = MIN_AGE
     prefix: str = ""
-    waits_for_malware_scan: bool = False
+    requires_malware_scan: bool = False
 
     def run(self) -> SweepSummary:
         """Run one sweep.
@@ -243,7 +243,7 @@ class Sweeper:
 
     def _is_timed_out(self, since: str) -> bool:
         """Whether the time limit for tracking is exceeded."""
-        return self.now() >= datetime.fromisoformat(since) + self.tracking
+        return self.now() >= datetime.fromisoformat(since) + self.tracking_timeout
 
     # ------------------------------------------------------------------ latest parameters
 
@@ -283,7 +283,7 @@ class Sweeper:
                 summary.complete = False
                 return
             with self._log_errors(summary, {"copy": staged.key}):
-                if self.now() - staged.since >= COPY_AGE or self._is_unneeded(staged.key):
+                if self.now() - staged.created_at >= COPY_AGE or self._is_unneeded(staged.key):
                     stager.bucket.remove(staged)
                     summary.removed += 1
                     self.log("removed", {"copy": staged.key})
@@ -362,7 +362,7 @@ class Sweeper:
         event = make_object_created_event(
             upload, uploaded_at, Arn.parse(self.executions.machine_arn), "isodrop sweep"
         )
-        if self.waits_for_malware_scan and read_scan_tag(self.s3, upload) is None:
+        if self.requires_malware_scan and read_scan_tag(self.s3, upload) is None:
             summary.unscanned += 1
             return
         arn = self.executions.start_execution(name, event)

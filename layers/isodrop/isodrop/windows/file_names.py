@@ -74,8 +74,8 @@ class FileName:
     windows : {"11", "10", "server", "none"} or None
         ``none`` for anything other than Windows, such as language packs.
     release : str or None
-        Such as ``24H2`` or ``LTSC 2024``; for Server, the year. From a word of the name, or derived
-        from ``build``.
+        Such as ``24H2`` or ``LTSC 2024``; for Server, the year. As winver shows it: derived from
+        ``build`` unless a word of the name is more specific.
     release_word : str or None
         The release that a word of the name states; it may contradict ``build``.
     build, revision : int or None
@@ -106,7 +106,7 @@ class FileName:
 
     @property
     def named_release(self) -> str | None:
-        """The release, if it is a word of the name or the only release of its build."""
+        """The release that the name states, or else the only one whose ISOs have its build."""
         if self.release_word is not None or self.build is None:
             return self.release_word
         possible = possible_releases(self.build, self.revision)
@@ -120,7 +120,7 @@ _UNKNOWN: Final = NamePattern("renamed", "")
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
+class _NormalizedName:
     """A normalized name: in lowercase, without numbers that are ignored.
 
     Attributes
@@ -172,26 +172,26 @@ def parse_file_name(key: str) -> FileName:
     cleaned = re.sub(IGNORED_NUMBERS, "", re.sub(LAB_TIME, "_", lower, flags=re.ASCII))
     # Names of the build lab contain CLIENTENTERPRISEEVAL and SERVERHYPERCORE.
     separated = re.sub(r"(?<![a-z])(client|server)(?=[a-z])", r"\1 ", cleaned)
-    text = _Text(cleaned, " ".join(re.findall(r"[a-z0-9]+", separated)), pattern)
+    normalized = _NormalizedName(cleaned, " ".join(re.findall(r"[a-z0-9]+", separated)), pattern)
     return _parse_words(
-        name, text, None if updated is None else _format_update(**updated.groupdict())
+        name, normalized, None if updated is None else _format_update(**updated.groupdict())
     )
 
 
-def _parse_words(name: str, text: _Text, updated: str | None) -> FileName:
-    pattern = text.pattern
-    iso_kind = pattern.iso_kind or _find_iso_kind(text)
-    number = _unique_value(re.findall(WINDOWS, text.words))
-    build, revision = _find_build(text)
-    word = _find_release_word(text, iso_kind)
+def _parse_words(name: str, normalized: _NormalizedName, updated: str | None) -> FileName:
+    pattern = normalized.pattern
+    iso_kind = pattern.iso_kind or _find_iso_kind(normalized)
+    number = _unique_value(re.findall(WINDOWS, normalized.words))
+    build, revision = _find_build(normalized)
+    word = _find_release_word(normalized, iso_kind)
     if pattern is _UNKNOWN and not (
-        number or iso_kind == "server" or build or re.search(HALF_YEAR, text.stem)
+        number or iso_kind == "server" or build or re.search(HALF_YEAR, normalized.stem)
     ):
         return FileName(name)
-    language = _unique_value(_find_languages(text))
+    language = _unique_value(_find_languages(normalized))
     if language is None and iso_kind in MULTILINGUAL:
         language = "mul"
-    release = _choose_release(text, word, iso_kind, build, revision)
+    release = _choose_release(normalized, word, iso_kind, build, revision)
     trusted_word = word if not pattern.is_lab or word == release else None
     facts = FileName(
         name=name,
@@ -201,7 +201,7 @@ def _parse_words(name: str, text: _Text, updated: str | None) -> FileName:
         release_word=trusted_word,
         build=build,
         revision=revision,
-        architecture=_unique_value(_find_architectures(text)),
+        architecture=_unique_value(_find_architectures(normalized)),
         language=language,
         iso_kind=iso_kind,
         updated=updated,
@@ -220,50 +220,54 @@ def _choose_family(pattern: NamePattern, iso_kind: str | None) -> str:
     return pattern.families.get(iso_kind or "", pattern.name)
 
 
-def _find_iso_kind(text: _Text) -> str | None:
-    found = next((name for name, regex in ISO_KINDS if re.search(regex, text.words)), None)
-    if found in NOT_WINDOWS or text.pattern is _UNKNOWN:
+def _find_iso_kind(normalized: _NormalizedName) -> str | None:
+    found = next((name for name, regex in ISO_KINDS if re.search(regex, normalized.words)), None)
+    if found in NOT_WINDOWS or normalized.pattern is _UNKNOWN:
         return found
-    return "server" if re.search(SERVER, text.words) else found
+    return "server" if re.search(SERVER, normalized.words) else found
 
 
-def _find_build(text: _Text) -> tuple[int | None, int | None]:
+def _find_build(normalized: _NormalizedName) -> tuple[int | None, int | None]:
     """Return build and revision; for a renamed file, only a known or plausible build."""
-    regex = BUILD.format(revision_separators=text.pattern.revision_separators)
+    regex = BUILD.format(revision_separators=normalized.pattern.revision_separators)
     found = {
         (int(match["build"]), int(match["revision"]) if match["revision"] else None)
-        for match in re.finditer(regex, text.stem)
-        if text.pattern is not _UNKNOWN
+        for match in re.finditer(regex, normalized.stem)
+        if normalized.pattern is not _UNKNOWN
         or int(match["build"]) in _BUILDS
-        or (match["revision"] and re.search(WINDOWS, text.words))
+        or (match["revision"] and re.search(WINDOWS, normalized.words))
     }
     return found.pop() if len(found) == 1 else (None, None)
 
 
-def _find_release_word(text: _Text, iso_kind: str | None) -> str | None:
+def _find_release_word(normalized: _NormalizedName, iso_kind: str | None) -> str | None:
     """Return the word for the release; Server and LTSC have their own words."""
-    label = _unique_value(
-        [*re.findall(HALF_YEAR, text.stem), *re.findall(YEAR_AND_MONTH, text.stem)]
+    half_year_or_month = _unique_value(
+        [*re.findall(HALF_YEAR, normalized.stem), *re.findall(YEAR_AND_MONTH, normalized.stem)]
         if iso_kind != "server"
-        else re.findall(HALF_YEAR, text.stem) or re.findall(YEAR_AND_MONTH, text.stem)
+        else re.findall(HALF_YEAR, normalized.stem) or re.findall(YEAR_AND_MONTH, normalized.stem)
     )
-    if iso_kind == "server" or re.search(SERVER, text.words):
-        years = re.findall(SERVER_YEAR, text.words)
+    if iso_kind == "server" or re.search(SERVER, normalized.words):
+        years = re.findall(SERVER_YEAR, normalized.words)
         if year := _unique_value(" ".join(filter(None, pair)) for pair in years):
             return year.upper()
-    elif match := re.search(LTSC_RELEASE, text.stem):
+    elif match := re.search(LTSC_RELEASE, normalized.stem):
         kind, year = match["kind"] or match["kind_after"], match["year"] or match["year_before"]
         return f"{kind} {year}".upper()
-    return None if label is None else label.upper()
+    return None if half_year_or_month is None else half_year_or_month.upper()
 
 
 def _choose_release(
-    text: _Text, word: str | None, iso_kind: str | None, build: int | None, revision: int | None
+    normalized: _NormalizedName,
+    word: str | None,
+    iso_kind: str | None,
+    build: int | None,
+    revision: int | None,
 ) -> str | None:
     """Return the release, derived from a known build unless the word is more specific."""
     if build is None:
         return word
-    if iso_kind == "server" or (iso_kind in NOT_WINDOWS and re.search(SERVER, text.words)):
+    if iso_kind == "server" or (iso_kind in NOT_WINDOWS and re.search(SERVER, normalized.words)):
         return word or SERVER_RELEASES.get(build) or CLIENT_RELEASES.get(build)
     if iso_kind in LTSC:
         is_ltsc = word is not None and word.startswith("LTS")
@@ -272,10 +276,10 @@ def _choose_release(
     return word if word in possible else possible[0] or word
 
 
-def _find_languages(text: _Text) -> list[str]:
-    words = [re.sub(r"[ _(-]", "", word) for word in re.findall(LANGUAGE_WORD, text.stem)]
-    codes = [re.sub(r"[_ ]", "-", code) for code in re.findall(LANGUAGE_CODE, text.stem)]
-    first = re.match(LEADING_LANGUAGE_CODE, text.stem)
+def _find_languages(normalized: _NormalizedName) -> list[str]:
+    words = [re.sub(r"[ _(-]", "", word) for word in re.findall(LANGUAGE_WORD, normalized.stem)]
+    codes = [re.sub(r"[_ ]", "-", code) for code in re.findall(LANGUAGE_CODE, normalized.stem)]
+    first = re.match(LEADING_LANGUAGE_CODE, normalized.stem)
     code = None if first is None else first["code"]
     if code is not None and code not in LANGUAGE_TAGS:
         codes.append(LANGUAGE_CODES.get(code, ""))
@@ -284,8 +288,8 @@ def _find_languages(text: _Text) -> list[str]:
     ]
 
 
-def _find_architectures(text: _Text) -> list[str]:
-    found = re.findall(ARCHITECTURE, text.stem)
+def _find_architectures(normalized: _NormalizedName) -> list[str]:
+    found = re.findall(ARCHITECTURE, normalized.stem)
     return [ARCHITECTURES[re.sub(r"[ _-]", "", word)] for word in found]
 
 

@@ -242,7 +242,7 @@ _EVALUATION: Final = {
     "ltsc-eval": "evaluation-center",
 }
 # Microsoft publishes no ISO with only Pro, Home or Education, and its build lab puts an edition
-# into every name.
+# into every name. So names in the lab's scheme with these editions, or with none, are UUP dump's.
 _UUP: Final = dict.fromkeys(("pro", "home", "education", "multi", ""), "uup-dump")
 
 NAME_PATTERNS: Final = (

@@ -124,7 +124,7 @@ _SHARED_WINDOWS_10_BUILDS: Final = MappingProxyType({18362: "1903 or 1909", 1904
 SUPPORTED_RELEASES: Final = frozenset({"23H2", "24H2", "25H2"})
 UNSUPPORTED_RELEASES: Final = frozenset({"21H2", "22H2"})
 
-_CLIENT_LABEL: Final = re.compile(r"[0-9]{2}H[12]")
+_HALF_YEAR: Final = re.compile(r"[0-9]{2}H[12]")
 
 
 def possible_releases(build: int, revision: int | None = None) -> tuple[str, ...]:
@@ -143,12 +143,12 @@ def possible_releases(build: int, revision: int | None = None) -> tuple[str, ...
     >>> possible_releases(27842)
     ()
     """
-    fitting = (
+    matching = (
         rule.releases
         for rule in RELEASE_RULES
         if rule.build == build and (revision is None or rule.first <= revision <= rule.last)
     )
-    return tuple(dict.fromkeys(release for releases in fitting for release in releases))
+    return tuple(dict.fromkeys(release for releases in matching for release in releases))
 
 
 def first_revision(build: int, release: str) -> int:
@@ -194,9 +194,9 @@ def determine_release(build: int, revision: int | None, named: str | None) -> st
         return possible[0]
     if possible:
         return named if named in possible else None
-    # A build that is not in the table: it cannot be a release that the table has.
-    fits = named is not None and _CLIENT_LABEL.fullmatch(named) is not None
-    return named if fits and named not in CLIENT_RELEASES.values() else None
+    # RELEASE_RULES does not list the build, so its release is not one of CLIENT_RELEASES.
+    is_half_year = named is not None and _HALF_YEAR.fullmatch(named) is not None
+    return named if is_half_year and named not in CLIENT_RELEASES.values() else None
 
 
 def describe_release(build: int) -> str:
