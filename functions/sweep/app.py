@@ -1,6 +1,7 @@
-"""Runs a sweep every few minutes: answers missed runs, and starts executions for missed uploads.
+"""Runs a sweep every few minutes: answers ended runs and starts missed uploads.
 
-When invoked by hand, the event may set a minimum age: ``{"minAgeMinutes": 0}`` includes everything.
+Runs that ended without an answer get one. When you invoke it by hand, its event may set a minimum
+age: ``{"minAgeMinutes": 0}`` includes everything.
 """
 
 from isodrop import startup  # pauses garbage collection while the rest is imported

@@ -165,7 +165,7 @@ MUTANTS: Final = (
     Mutant(
         "a second build starts while Image Builder does not return the first",
         SUBMISSION,
-        "if build is None and is_just_submitted(read_attempt(), now):",
+        "if build is None and may_have_unseen_build(read_attempt(), now):",
         "if build is None and read_attempt().build_arn is None:",
     ),
     Mutant(
@@ -201,8 +201,8 @@ MUTANTS: Final = (
     Mutant(
         "a request is rebuilt instead of sent as stored",
         SUBMISSION,
-        "return earlier or task.send(attempt.request)",
-        "return earlier or task.send("
+        "return found_arn or task.send(attempt.request)",
+        "return found_arn or task.send("
         "task.make_request(attempt.client_token,"
         ' {**attempt.request["tags"], "isodrop:again": "yes"}))',
     ),
@@ -439,7 +439,7 @@ MUTANTS: Final = (
     Mutant(
         "the sweep deletes copies of unknown runs",
         SWEEP,
-        "            return False  # an unknown run, or one without an answer",
+        "            return False  # an unknown run, or one whose answer has not been published",
         "            return True",
     ),
     Mutant(

@@ -71,8 +71,8 @@ def tags(sent: Mapping[str, str], stored: Mapping[str, str]) -> Point:
 def release(plan: ImportPlan) -> Point:
     """Report which build an ISO named 25H2 has."""
     expected = " or ".join(map(str, _BUILDS_OF_25H2))
-    observed = f"{plan.release or 'no release'}: {plan.build}.{plan.revision}"
-    matches = plan.build in _BUILDS_OF_25H2 if plan.release == "25H2" else None
+    observed = f"{plan.release or 'no release'}: {plan.windows_build}.{plan.revision}"
+    matches = plan.windows_build in _BUILDS_OF_25H2 if plan.release == "25H2" else None
     return _make_point("build of a 25H2 ISO", expected, observed, matches)
 
 

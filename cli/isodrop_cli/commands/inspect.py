@@ -252,7 +252,7 @@ def _plan_json(plan: ImportPlan) -> dict[str, Any]:
         "edition": plan.edition,
         "release": plan.release,
         "architecture": plan.architecture,
-        "build": plan.build,
+        "windowsBuild": plan.windows_build,
         "revision": plan.revision,
         "languages": list(plan.languages),
         "rebuild": plan.rebuild,

@@ -167,7 +167,7 @@ class Plan(_Model):
         examples=["windows-11-enterprise-x64-en-us"],
     )
     semantic_version: str = Field(
-        description="Version of the image: 11.build.revision, unless overridden.",
+        description="Version of the image: 11.windowsBuild.revision, unless overridden.",
         examples=["11.26100.1742"],
     )
     image_index: int = Field(
@@ -180,8 +180,8 @@ class Plan(_Model):
         examples=["24H2"],
     )
     architecture: str = Field(description="The processor architecture.", examples=["x64"])
-    build: int = Field(description="The build number of Windows, from the ISO.", examples=[26100])
-    revision: int = Field(description="The revision of the build, from the ISO.", examples=[1742])
+    windows_build: int = Field(description="The Windows build, from the ISO.", examples=[26100])
+    revision: int = Field(description="The revision of that build, from the ISO.", examples=[1742])
     languages: tuple[str, ...] = Field(
         description="Language tags; the default language comes first.", examples=[["en-us"]]
     )

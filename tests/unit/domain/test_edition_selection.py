@@ -71,7 +71,7 @@ def test_the_one_usable_image_of_several_is_selected(other: dict[str, Any], firs
     good, bad = an_edition(index=2 if first else 7), an_edition(index=7 if first else 2, **other)
     both = sorted((good, bad), key=lambda image: image.index)
     plan = decided(an_iso(an_edition("Professional", 1, **TEN), *both))
-    assert (plan.image_index, plan.build, plan.notes) == (good.index, 26100, ())
+    assert (plan.image_index, plan.windows_build, plan.notes) == (good.index, 26100, ())
 
 
 def test_the_first_of_several_usable_images_is_selected_with_a_note() -> None:
@@ -107,7 +107,7 @@ def test_an_index_takes_precedence_over_the_first_usable_image() -> None:
     contents = an_iso(an_edition(index=1), an_edition(index=2, build=26200))
     made = plan_import(an_upload(), contents, {"image-index": "2"}, some_settings())
     assert isinstance(made, ImportPlan)
-    assert (made.image_index, made.build, made.notes) == (2, 26200, ())
+    assert (made.image_index, made.windows_build, made.notes) == (2, 26200, ())
 
 
 def test_the_note_on_256_images_of_one_edition_is_short() -> None:

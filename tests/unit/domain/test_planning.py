@@ -80,7 +80,7 @@ def test_the_plan_of_a_business_iso_has_all_that_the_request_needs() -> None:
         edition="Enterprise",
         release="24H2",
         architecture="x64",
-        build=26100,
+        windows_build=26100,
         revision=1742,
         languages=("en-us",),
         rebuild=None,
@@ -92,7 +92,7 @@ def test_the_plan_of_a_business_iso_has_all_that_the_request_needs() -> None:
             "isodrop:release": "24H2",
             "isodrop:architecture": "x64",
             "isodrop:languages": "en-us",
-            "isodrop:build": "26100.1742",
+            "isodrop:windows-build": "26100.1742",
         },
         notes=(),
     )

@@ -20,7 +20,7 @@ SSM: Final = "ssm:"
 
 @dataclass(frozen=True, slots=True)
 class AllowListSource:
-    """The location of the list. It is read every time, because it changes without a deployment.
+    """The location of the list, which is read for each check: it can change without a deployment.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ class ErrorGroup:
     why : str
         What they have in common, for the generated documentation.
     source : str
-        The page of AWS or of the SDK that documents them.
+        The page of AWS's or the SDK's documentation that describes these errors.
     codes : tuple of str
         The AWS error codes.
     raised : tuple of type

@@ -37,7 +37,8 @@ class EventPublisher:
         Raises
         ------
         TransientError, PermanentError
-            EventBridge did not accept it. ``PutEvents`` returns status 200 in this case:
+            The call failed, or EventBridge did not accept the event. In the latter case the
+            response has status 200, and the entry contains the error:
             https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """
         with translate_errors():

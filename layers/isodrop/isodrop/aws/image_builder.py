@@ -42,7 +42,7 @@ class ImageBuilder:
         )
 
     def import_disk_image(self, request: Request) -> str:
-        """Send a stored import request; returns its build.
+        """Send a stored import request; returns the ARN of its build.
 
         Sending the same request again is safe: Image Builder returns the original response for a
         known client token.
@@ -81,9 +81,9 @@ class ImageBuilder:
         """Find the build of a stored request that may have been sent before, by its tags.
 
         How long Image Builder keeps a client token is not documented, so the tags are used as well.
-        A very new build may not be found by its tags, but the client token covers that case. Nor
-        is it documented which name and version the build of a distribution has; it is searched for
-        among the build versions of the source image.
+        A very new build may not be found by its tags, but the client token covers that case. The
+        name and version of a distribution's build are not documented either, so that build is
+        searched for among the build versions of the source image.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class ImageBuilder:
         Raises
         ------
         TransientError, PermanentError
-            Image Builder did not return it.
+            The call to Image Builder failed.
 
         See Also
         --------
@@ -119,7 +119,7 @@ class ImageBuilder:
         Raises
         ------
         TransientError, PermanentError
-            Image Builder did not return it.
+            The call to Image Builder failed.
 
         See Also
         --------
@@ -182,12 +182,13 @@ class ImageBuilder:
         """Whether EC2 returns all AMIs of a build in this Region and account.
 
         An AMI that it does not return is deregistered or too new; see
-        :data:`~isodrop.domain.build.SETTLING_TIME`.
+        :data:`~isodrop.domain.build.SETTLING_TIME`. If a build
+        has AMIs only elsewhere, the result is ``True``; if it has none, ``False``.
 
         Raises
         ------
         TransientError, PermanentError
-            EC2 did not return them.
+            The call to EC2 failed.
         """
         ids = [ami.id for ami in self.local_amis(build.amis, build.arn)]
         if not ids:

@@ -2,10 +2,10 @@
 
 There are three main kinds of item. A *run* is one handling of an upload: its execution, decision,
 build and answer. An *attempt* is one request to Image Builder for an import, or for the
-distribution of its image. Attempts are numbered from 0 per import or distribution, and each is
-written once, so that several runs share it. An *image* is one that an answer has named,
-stored under its name. Facts are never overwritten: their writes are conditional or idempotent, so
-that crashes, repeats and races result in the same items.
+distribution of its image. Attempts are numbered from 0 per import or distribution. The
+request of an attempt never changes, and several runs may share the attempt. An *image* is an Image
+Builder image that an answer has named. Most attributes are written only once, and all writes are
+conditional or idempotent, so crashes, repeats and races result in the same items.
 """
 
 import json
@@ -86,7 +86,7 @@ Cursor = Mapping[str, str]
 
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
 _RUN: Final = 0  # the position of the run's update in each transaction
-_PAGE: Final = 100  # runs per page; get_runs reads as many in one call
+_PAGE: Final = 100  # runs per page; BatchGetItem, which get_runs uses, also returns up to 100 items
 _IMAGES: Final = 20  # per page; usually the first image is the one that is needed
 
 
@@ -148,7 +148,7 @@ class Ledger(LedgerTable):
     # ------------------------------------------------------------------ attributes of a run
     #
     # Unless its docstring says otherwise, a method writes an attribute only once. Each returns the
-    # updated run: if its condition fails, DynamoDB returns the current item without another read.
+    # run as it then is in the ledger; DynamoDB returns it with the error if a condition fails.
 
     def record_decision(
         self, run: Run, decision: ImportPlan | Rejection, multipart_id: str | None = None
@@ -180,7 +180,7 @@ class Ledger(LedgerTable):
         return self._update_run(run, {"multipartId": multipart_id}, condition)
 
     def record_content(self, run: Run, content: Content) -> Run:
-        """Write the content of the copy, unless there is one."""
+        """Write the size and checksum that identify the copy's content, unless they are written."""
         values = {"content": to_json(content)}
         return self._update_run(run, values, Attr("content").not_exists())
 
@@ -190,7 +190,7 @@ class Ledger(LedgerTable):
         return self._update_run(run, values, Attr("attempt").not_exists())
 
     def link_attempt(self, run: Run, attempt: Attempt, kind: BuildKind = BuildKind.IMPORT) -> Run:
-        """Link a run to an existing attempt and its build, unless it is linked already.
+        """Link a run to an existing attempt, unless the run is linked, stopped or answered.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class Ledger(LedgerTable):
     def record_status_seen(self, upload_id: str, number: int, status: str, now: str) -> Run | None:
         """Record when a status of a run was first seen, unless it was seen before.
 
-        Once a run has a distribution, only the distribution's start is recorded, as that kind.
+        Once a run has a distribution, only its start is recorded, as the status ``distribution``.
 
         Returns
         -------
@@ -297,7 +297,7 @@ class Ledger(LedgerTable):
         Raises
         ------
         TransientError
-            It was not found. botocore parses a truncated response as one without an item.
+            It was not found; botocore parses a truncated response as one without an item.
         """
         item = self._get(attempt_item_key(key))
         if item is None:
@@ -334,7 +334,7 @@ class Ledger(LedgerTable):
         QuotaError, RejectedError
             A limit is reached; see :func:`isodrop.aws.ledger_limits.check_limits`.
         TransientError
-            Others are writing the same items.
+            Other invocations are writing the same items.
         """
         linking = linking_writes(run, attempt, kind)
         counting = () if limits is None else ledger_limits.counting_writes(attempt, limits)
@@ -390,7 +390,7 @@ class Ledger(LedgerTable):
             condition &= Attr("buildArn").not_exists()
         if attempt.day is None or status not in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
             return self._update_attempt(attempt, {"status": status.value}, condition)
-        # It has no build, so it stops counting as one in the same transaction, and so only once.
+        # It has no build, so the same transaction, once only, stops counting it toward the limits.
         no_build = " AND attribute_not_exists(buildArn)" if status is AttemptStatus.REFUSED else ""
         change = {
             "Key": attempt_item_key(attempt.key),
@@ -419,7 +419,7 @@ class Ledger(LedgerTable):
     # ------------------------------------------------------------------ cancellations
 
     def request_cancellation(self, run: Run) -> None:
-        """Record that a run is to be cancelled before it has a build; idempotent."""
+        """Request the cancellation of a run that has no build yet; idempotent."""
         self._put_if_absent({**cancellation_key(run), "schemaVersion": SCHEMA_VERSION})
 
     def is_cancellation_requested(self, run: Run) -> bool:
@@ -435,32 +435,27 @@ class Ledger(LedgerTable):
 
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
         """Write the SHA-256 of the content with this id; idempotent."""
+        values: dict[str, Any] = {"schemaVersion": SCHEMA_VERSION, "sha256": sha256}
         with translate_errors():
-            self.table.put_item(
-                Item={
-                    **content_key(content_id),
-                    "schemaVersion": SCHEMA_VERSION,
-                    "sha256": sha256,
-                }
-            )
+            self.table.put_item(Item={**content_key(content_id), **values})
 
     def list_images(self, name: str, windows_build: int | None = None) -> Iterator[ImageRecord]:
-        """Yield the images of a name that are not retired, newest first.
+        """Yield the images of a name that are not retired, the highest version first.
 
         Reads are strongly consistent. Pages are read on demand, so a caller that needs only the
-        newest image reads one page.
+        first image reads one page.
 
         Parameters
         ----------
         name : str
         windows_build : int, optional
-            The build of Windows; all builds if not given.
+            The Windows build; all Windows builds if not given.
         """
         builds = [windows_build] if windows_build is not None else self._list_windows_builds(name)
-        newest_first = (self._list_images_of_build(name, each) for each in builds)
-        yield from merge(*newest_first, key=lambda image: image.sort_key, reverse=True)
+        highest_first = (self._list_images_of_windows_build(name, each) for each in builds)
+        yield from merge(*highest_first, key=lambda image: image.sort_key, reverse=True)
 
-    def _list_images_of_build(self, name: str, windows_build: int) -> Iterator[ImageRecord]:
+    def _list_images_of_windows_build(self, name: str, windows_build: int) -> Iterator[ImageRecord]:
         key = Key("pk").eq(images_partition(name)) & Key("sk").begins_with(
             image_sort_prefix(windows_build)
         )
@@ -486,7 +481,7 @@ class Ledger(LedgerTable):
         )
 
     def list_image_names(self) -> list[tuple[str, int]]:
-        """List all pairs of an image name and a build of Windows."""
+        """List all pairs of an image name and a Windows build."""
         return [parse_image_name(item) for item in self._query_partition(IMAGE_NAMES)]
 
     # ------------------------------------------------------------------ listings and the sweep
@@ -568,8 +563,10 @@ class Ledger(LedgerTable):
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Write the checkpoint for the next sweep: plain JSON."""
+        state = json.dumps(checkpoint)
+        item: dict[str, Any] = {**_SWEEP, "schemaVersion": SCHEMA_VERSION, "checkpoint": state}
         with translate_errors():
-            self.table.put_item(Item={**_SWEEP, "checkpoint": json.dumps(checkpoint)})
+            self.table.put_item(Item=item)
 
     # ------------------------------------------------------------------ helpers
 

@@ -74,7 +74,7 @@ BUILD_ATTRIBUTES: Final = {
 
 
 class _Item(BaseModel):
-    # By name as well: values that are stored as JSON have the names of their fields.
+    # By name as well, for nested dataclasses: in their JSON, field names are in snake case.
     model_config = ConfigDict(
         alias_generator=to_camel,
         validate_by_alias=True,
@@ -98,7 +98,7 @@ class _Decision(BaseModel):
     @model_validator(mode="after")
     def _check_one(self) -> Self:
         if (self.plan is None) == (self.rejection is None):
-            raise ValueError("not exactly one of plan and rejection")
+            raise ValueError("it must contain either a plan or a rejection")
         return self
 
     def value(self) -> ImportPlan | Rejection | None:
@@ -252,8 +252,8 @@ def images_partition(name: str) -> str:
 
 def image_key(image: ImageRecord) -> dict[str, str]:
     """Return the key of an image's item."""
-    # Padded, so that the images of one build of Windows sort by version. Each build has a latest
-    # parameter of its own.
+    # Padded, so that the images of one Windows build sort by version. Each Windows build has a
+    # latest parameter of its own.
     order = ".".join(f"{part:010d}" for part in image.sort_key)
     return {
         "pk": images_partition(image.name),
@@ -262,7 +262,7 @@ def image_key(image: ImageRecord) -> dict[str, str]:
 
 
 def image_sort_prefix(windows_build: int) -> str:
-    """Return the prefix of the sort keys of all images of a build of Windows."""
+    """Return the prefix of the sort keys of all images of a Windows build."""
     return f"BUILD#{windows_build:010d}#"
 
 
@@ -303,9 +303,9 @@ def attempt_item(attempt: Attempt) -> Item:
 
 
 def image_items(image: ImageRecord) -> tuple[Item, Item]:
-    """Make the item of an image, and the one that lists its name and build.
+    """Make the item of an image, and the one that lists its name and Windows build.
 
-    Each listed name and build has a latest parameter.
+    Each listed pair has a latest parameter.
     """
     return {
         **image_key(image),
@@ -354,7 +354,7 @@ def parse_image(item: Mapping[str, Any]) -> ImageRecord:
 
 
 def parse_image_name(item: Mapping[str, Any]) -> tuple[str, int]:
-    """Parse the item of an image name and a build of Windows."""
+    """Parse the item of an image name and a Windows build."""
     return _parse_item(item, _ImageNameItem, _ImageNameItem.value)
 
 
@@ -365,7 +365,7 @@ def _parse_item(
         return convert(model.model_validate(item))
     except ValidationError as error:
         reason = ", ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()
+            f"{'.'.join(map(str, each['loc'])) or 'item'}: {each['msg']}" for each in error.errors()
         )
     except ValueError as error:  # an invalid number in the key
         reason = str(error)

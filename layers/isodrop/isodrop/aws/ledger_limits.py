@@ -1,9 +1,10 @@
-"""The limits on builds in the ledger: the builds under way, and the builds started each day.
+"""Counts, for the limits on builds, the builds under way and the builds started each day.
 
 The builds under way are a set of attempt keys, so freeing a slot twice has no effect. The builds
-started in a day are a number. Both are updated in the same transaction that writes the attempt, and
-in the same transaction that marks an attempt as refused or lost. So they always match the attempts,
-wherever a function is interrupted.
+started in a day are a number. Both are updated in the transaction that writes the attempt, and in
+the transaction that marks it as refused or lost. So each attempt is counted, and uncounted, exactly
+once, wherever a function is interrupted. The slot of a build that has ended is freed with the
+answer, or by the sweep.
 """
 
 from collections.abc import Mapping
@@ -86,8 +87,8 @@ def check_limits(
         )
     if position in result.unmet:
         raise QuotaError(
-            f"the stack's limit of {limits.at_once} builds at once (MaxBuildsAtOnce) is reached;"
-            " this one waits"
+            f"the stack's limit of {limits.at_once} builds at once (MaxBuildsAtOnce) has been"
+            " reached; this one waits"
         )
 
 

@@ -1,4 +1,4 @@
-"""Writes of the ledger's transactions that concern runs and attempts."""
+"""Makes the writes, for runs and attempts, that the ledger's transactions consist of."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from isodrop.domain.run import Attempt, AttemptKey, AttemptStatus, BuildKind, Ru
 
 
 def linking_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
-    """Return the writes that link a run to an attempt, unless it is linked or was cancelled."""
+    """Return the writes that link a run to an attempt, unless it is linked, stopped or answered."""
     names = BUILD_ATTRIBUTES[kind]
     values: dict[str, Any] = {names.task_key: attempt.task_key, names.attempt: attempt.number}
     if attempt.build_arn is not None:
@@ -42,7 +42,7 @@ def with_attempt(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
 
 
 def success_write(key: AttemptKey, now: str) -> Write:
-    """Return the write that records that an attempt's build succeeded, and since when."""
+    """Return the write that records that an attempt's build succeeded, and when that was seen."""
     return Write(
         "Update",
         {

@@ -37,12 +37,12 @@ class Metrics:
 
     stack: str
 
-    def record_inspection(self, requests: int, length: int) -> None:
+    def record_inspection(self, requests: int, bytes_read: int) -> None:
         """Count the requests and bytes of one inspection of an ISO."""
         self._emit(
             {
                 "InspectionRequests": (MetricUnit.Count, requests),
-                "InspectionBytes": (MetricUnit.Bytes, length),
+                "InspectionBytes": (MetricUnit.Bytes, bytes_read),
             }
         )
 
@@ -51,7 +51,7 @@ class Metrics:
         self._emit({"Runs": (MetricUnit.Count, 1)})
 
     def record_answer(self, run: "Run", answer: "Event", now: datetime) -> None:
-        """Count an answer by ``kind`` and ``code``, and the time since its run was claimed."""
+        """Count an answer by ``kind`` and ``code``, and write the age of its run."""
         kind = answer.detail_type.rsplit(" ", 1)[-1]
         code = getattr(answer.data, "code", None)
         seconds = (now - datetime.fromisoformat(run.claimed_at)).total_seconds()

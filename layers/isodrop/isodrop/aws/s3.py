@@ -31,7 +31,7 @@ _REPLACED: Final = frozenset({"PreconditionFailed", "412"})
 _DELETED: Final = frozenset({"NoSuchKey", "404", "NoSuchVersion"})
 _ARCHIVED: Final = "InvalidObjectState"
 _SSE_C_DENIAL: Final = "InvalidRequest"
-"""The error that S3 returns for a GetObject without the key of an object encrypted with SSE-C."""
+"""The error of a GetObject request without the encryption key of an object with SSE-C."""
 _KMS: Final = "KMS."
 _INVALID_RANGE: Final = frozenset({"InvalidRange", "416"})
 _SCAN_TAG: Final = "GuardDutyMalwareScanStatus"
@@ -61,7 +61,7 @@ class ObjectReader:
     _requested_version: str | None = None
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Read a range; one within the first range needs no request.
+        """Read a range; one within the range that was read on opening needs no request.
 
         Raises
         ------
@@ -277,7 +277,7 @@ def read_scan_tag(client: "S3Client", upload: Upload) -> str | None:
     Raises
     ------
     TransientError, PermanentError
-        S3 did not return it.
+        The call to S3 failed.
 
     See Also
     --------
@@ -297,7 +297,7 @@ def is_current(client: "S3Client", upload: Upload) -> bool:
     Raises
     ------
     TransientError, PermanentError
-        S3 did not return it.
+        The call to S3 failed.
     """
     try:
         _head(client, _target(upload.bucket, upload.key, None), upload.etag)
@@ -399,9 +399,10 @@ def _conditions(etag: str | None) -> dict[str, str]:
 
 
 def _get(
-    client: "S3Client", target: Mapping[str, str], etag: str | None, span: tuple[int, int]
+    client: "S3Client", target: Mapping[str, str], etag: str | None, at: tuple[int, int]
 ) -> Mapping[str, Any]:
-    byte_range = f"bytes={span[0]}-{span[0] + span[1] - 1}"
+    offset, length = at
+    byte_range = f"bytes={offset}-{offset + length - 1}"
     try:
         with translate_errors():
             return client.get_object(**target, Range=byte_range, **_conditions(etag))  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter

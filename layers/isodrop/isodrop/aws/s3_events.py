@@ -2,8 +2,8 @@
 
 The input of an execution is always such an event: S3's ``Object Created`` or, if the stack waits
 for malware scans, GuardDuty's scan result. To start a run of an upload whose event was not
-delivered, or to retry one, isodrop makes the event that S3 would have sent, and adds the request of
-the run.
+delivered, or to retry one, isodrop makes the event that S3 would have sent; for a run other than
+the first, it adds the request for that run.
 
 Only fields that are used are required, so other fields may be missing or added.
 """
@@ -73,7 +73,7 @@ class _Scanned(_Model):
 
 
 class _RunRequest(_Model):
-    """The request of a run in an execution's input."""
+    """The request for a run in an execution's input."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
@@ -90,7 +90,7 @@ class UploadEvent(NamedTuple):
     run_request : RunRequest
         The request for a run of the upload.
     malware_scan : str or None
-        The result of its malware scan, such as ``THREATS_FOUND``; ``None`` if there was none.
+        The result of its malware scan, such as ``THREATS_FOUND``; ``None`` if the event has none.
     """
 
     upload: Upload
@@ -103,7 +103,9 @@ class InvalidEventError(IsodropError):
 
 
 def parse_event(event: dict[str, Any]) -> UploadEvent:
-    """Parse the input of an execution, or an event of S3; object keys are not URL-encoded there.
+    """Parse the event of an upload.
+
+    Object keys in it are not URL-encoded, unlike those in S3's own notifications.
 
     GuardDuty's event does not contain the size of the object; the upload's size is then 0, which
     means unknown.
@@ -161,7 +163,7 @@ def _parse_scanned(event: Mapping[str, Any]) -> tuple[Upload, str]:
 
 
 def _parse_run_request(event: dict[str, Any]) -> RunRequest:
-    """Parse the request of the run; S3's own event is the first run."""
+    """Parse the request for a run. Without one, as in S3's own event, it is the first run."""
     uploader = _read_uploader(event)
     if "run" not in event:
         return RunRequest(uploader=uploader)

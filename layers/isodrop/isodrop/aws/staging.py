@@ -1,8 +1,8 @@
 """The staging bucket: S3 copies accepted uploads into it, part by part.
 
 boto3's own ``copy`` is not used: it omits the parts' checksums, without which S3 refuses to
-complete such an upload (https://github.com/boto/boto3/issues/3288), and it pins neither version nor
-ETag.
+complete a multipart upload that has a checksum algorithm
+(https://github.com/boto/boto3/issues/3288), and it pins neither version nor ETag.
 """
 
 from collections.abc import Iterator, Mapping
@@ -134,7 +134,7 @@ class StagingBucket:
         RejectedError
             The source cannot be copied; for example ``object-gone``: it was replaced or deleted.
         TransientError, PermanentError
-            Any other error from S3; ``checksum-missing`` if its response has no checksum.
+            The call to S3 failed; ``checksum-missing`` if the response has no checksum.
         """
         listed = () if is_new else self._list_parts(key, multipart_id)
         existing = {part.number: part for part in listed}
@@ -268,7 +268,7 @@ class StagingBucket:
         Raises
         ------
         TransientError, PermanentError
-            Any other error from S3; ``checksum-missing`` if its response has no checksum.
+            The call to S3 failed; ``checksum-missing`` if the response has no checksum.
         """
         try:
             with translate_errors():
@@ -295,7 +295,7 @@ class StagingBucket:
         TransientError, PermanentError
             It cannot be read, or was replaced by another copy.
         """
-        for last in (*(False,) * (_READS - 1), True):
+        for remaining in reversed(range(_READS)):
             try:
                 with translate_errors():
                     response = self.client.get_object(
@@ -309,7 +309,7 @@ class StagingBucket:
                     return data
                 raise TransientError(f"GetObject: {len(data)} bytes received instead of {length}")
             except TransientError:
-                if last:
+                if not remaining:
                     raise
         raise AssertionError
 
@@ -364,7 +364,7 @@ def _checksum(response: Mapping[str, Any]) -> str:
     checksum = response.get("ChecksumSHA256")
     if not checksum:
         raise PermanentError(
-            "the response of S3 does not contain the SHA-256 that the upload requires",
+            "the response from S3 does not contain the SHA-256 of the copy",
             code=Code.CHECKSUM_MISSING,
         )
     return str(checksum)

@@ -94,7 +94,7 @@ class StepFunctions:
         Raises
         ------
         TransientError, PermanentError
-            Step Functions did not return it.
+            The call to Step Functions failed.
         """
         try:
             with translate_errors():

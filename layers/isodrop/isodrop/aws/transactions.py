@@ -64,22 +64,22 @@ class TransactionResult:
 
 
 def put_if_absent(item: Item) -> Write:
-    """Make a write of an item, on the condition that there is none with its key."""
+    """Return a write that puts an item if there is none with its key."""
     return Write("Put", {"Item": item, "ConditionExpression": "attribute_not_exists(pk)"})
 
 
 def put(item: Item) -> Write:
-    """Make a write of an item, which replaces any item with its key."""
+    """Return a write that puts an item, and replaces any item with its key."""
     return Write("Put", {"Item": item})
 
 
 def check_absent(key: Key) -> Write:
-    """Make a check that cancels the transaction if an item with this key exists."""
+    """Return a check that cancels the transaction if an item with this key exists."""
     return Write("ConditionCheck", {"Key": key, "ConditionExpression": "attribute_not_exists(pk)"})
 
 
 def update(key: Key, values: Mapping[str, Any], *, unless: Sequence[str] = ()) -> Write:
-    """Make a write that sets attributes of an item, unless it has any of those in ``unless``.
+    """Return a write that sets attributes of an item, unless it has any of those in ``unless``.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ def transact(table: "Table", writes: Sequence[Write]) -> TransactionResult:
     Raises
     ------
     TransientError
-        Others are still writing the same items, or DynamoDB could not be reached; try again.
+        Other invocations are still writing the same items, or DynamoDB could not be reached; try
+        again.
     PermanentError
         DynamoDB refused the call.
 
@@ -162,7 +163,13 @@ def deserialize(item: Mapping[str, Any] | None) -> Item | None:
 
 
 def _unmet_conditions(error: Exception) -> Mapping[int, Item | None]:
-    """Return the items of unmet conditions by position; raises ``_ConflictError`` as well."""
+    """Return the items of unmet conditions by position.
+
+    Raises
+    ------
+    _ConflictError
+        There was a conflict with another transaction, or throttling.
+    """
     if not isinstance(error, ClientError) or error_code(error) != "TransactionCanceledException":
         return {}
     response = cast("dict[str, Any]", error.response)

@@ -101,7 +101,7 @@ def select_image(
     image_index : int or None
         Selects the image by index; the edition is then ignored.
     supported_builds : collection of int
-        The builds of Windows that the stack imports.
+        The Windows builds that the stack imports.
     named_release : str or None
         The release according to the file name; used if several releases share a build.
     allow_esd : bool, optional

@@ -110,7 +110,7 @@ class ImportSettings:
     image_name_template : str
         With ``{edition}``, ``{architecture}``, ``{language}``, ``{release}``, ``{build}``.
     supported_builds : frozenset of int
-        The builds of Windows that may be imported.
+        The Windows builds that may be imported.
     allow_esd : bool
         Whether ISOs whose Windows image file is an ESD may be imported.
     allowed_overrides : frozenset of str
@@ -158,8 +158,8 @@ class ImportPlan:
         Such as ``24H2``; ``None`` if neither the ISO nor the file name contains it.
     architecture : str
         ``x64``.
-    build, revision : int
-        The build and revision of the chosen image.
+    windows_build, revision : int
+        The Windows build and revision of the chosen image.
     languages : tuple of str
         In lowercase, the default language first.
     rebuild : str or None
@@ -177,7 +177,7 @@ class ImportPlan:
     edition: str
     release: str | None
     architecture: str
-    build: int
+    windows_build: int
     revision: int
     languages: tuple[str, ...]
     rebuild: str | None
@@ -188,6 +188,12 @@ class ImportPlan:
         """Whether an ISO contains the image that this plan was made for."""
         return any(
             (each.index, each.edition_id, each.build, each.revision, each.architecture)
-            == (self.image_index, self.edition, self.build, self.revision, self.architecture)
+            == (
+                self.image_index,
+                self.edition,
+                self.windows_build,
+                self.revision,
+                self.architecture,
+            )
             for each in contents.images
         )

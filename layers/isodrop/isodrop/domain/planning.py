@@ -148,7 +148,7 @@ def _build_plan(
             "release": release,
             "architecture": image.architecture,
             "languages": " ".join(languages) or None,
-            "build": f"{image.build}.{revision}",
+            "windows-build": f"{image.build}.{revision}",
         },
         settings.tags,
     )
@@ -161,7 +161,7 @@ def _build_plan(
         edition=image.edition,
         release=release,
         architecture=image.architecture,
-        build=image.build,
+        windows_build=image.build,
         revision=revision,
         languages=languages,
         rebuild=overrides.rebuild,

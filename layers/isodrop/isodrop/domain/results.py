@@ -173,7 +173,7 @@ def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
         succeeded += filter(None, [distribution.attempt])
     image = None
     if isinstance(answer, SucceededData):
-        image = ImageRecord.from_arn(answer.build_arn, answer.plan.build)
+        image = ImageRecord.from_arn(answer.build_arn, answer.plan.windows_build)
     return EndedBuilds((record.attempt,), tuple(succeeded), image)
 
 
@@ -276,7 +276,7 @@ def to_contract_plan(plan: ImportPlan) -> Plan:
         edition=plan.edition,
         release=plan.release,
         architecture=plan.architecture,
-        build=plan.build,
+        windows_build=plan.windows_build,
         revision=plan.revision,
         languages=plan.languages,
         notes=plan.notes,

@@ -69,7 +69,7 @@ class AllowListGate:
         return self.ledger.record_sha256(run, sha256, note)
 
     def _describe_problem(self, sha256: str) -> str | None:
-        """Return the reason why an ISO with that hash may not be imported, or ``None``."""
+        """Return what is wrong with an ISO that has this hash, or ``None``."""
         try:
             allowed = self.read_list()
         except (TransientError, PermanentError) as error:

@@ -1,4 +1,4 @@
-"""Tags the AMI like its image and the object with its answer, and updates parameters.
+"""Copies the image's tags to its AMI, tags the object with the answer, and updates parameters.
 
 All of this is best effort: the answer is recorded before it starts and does not depend on it. So
 nothing here raises an exception or takes long. Each thing that could not be written is described
@@ -28,8 +28,8 @@ TIME_LIMIT_SECONDS: Final = 20.0
 MAX_OBJECT_TAGS: Final = 10
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
 INTERRUPTED_NOTE: Final = (
-    "Tags may be missing: the function ended while it was writing them, and they are written only"
-    " once. The sweep corrects the parameters."
+    "Tags may be missing: the function may have ended before it had written them all, and they are"
+    " written only once. The next sweep corrects the latest parameters."
 )
 
 _PREFIX: Final = "isodrop:"
@@ -96,7 +96,7 @@ class Annotator:
         if isinstance(data, SucceededData) and build is not None:
             for ami in self.builder.local_amis(data.amis, data.build_arn):
                 yield f"{ami.id} was not tagged", lambda ami=ami: self._tag_ami(ami, build.tags)  # type: ignore[misc] # the default binds the loop's value
-            image = ImageRecord.from_arn(data.build_arn, data.plan.build)
+            image = ImageRecord.from_arn(data.build_arn, data.plan.windows_build)
             yield (
                 f"{image.name}'s latest parameter may be out of date",
                 lambda: self.latest.update(

@@ -26,7 +26,7 @@ class DistributionTask:
     key : str
         The distribution key.
     source : Upload
-        The source of the attempt that imported the image.
+        The upload that the image was built from.
     plan : ImportPlan
     content_id : str
         The content id of the ISO that was imported.
@@ -82,7 +82,7 @@ class Distributor:
     builder, ledger
         The adapters that it uses.
     submitter : BuildSubmitter
-        Submits the request exactly once.
+        Starts the distribution's build exactly once.
     settings : DistributionSettings or None
         The stack's settings for distributions; ``None`` if images are not distributed.
     now : callable
@@ -115,7 +115,7 @@ class Distributor:
         TransientError, QuotaError
             Temporary; try again later.
         PermanentError
-            Image Builder did not return the image.
+            The call to Image Builder failed.
         """
         record = run.distribution
         if run.answer_json is not None or record.arn is not None or record.failure is not None:

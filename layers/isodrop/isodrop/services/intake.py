@@ -42,7 +42,7 @@ class NextStep(StrEnum):
     TRACK = "track"
     """There is a build: track it until it ends."""
     REPORT = "report"
-    """There will be no build: publish the answer."""
+    """There is nothing to track: publish the answer."""
     SKIP = "skip"
     """Do nothing: another execution has claimed the run, the key does not end in ``.iso``, or the
     object is in another bucket or prefix."""
@@ -138,7 +138,7 @@ class Intake:
     gate : AllowListGate
         Checks the upload against the allow-list, if there is one.
     submitter : BuildSubmitter
-        Submits the request exactly once.
+        Starts the import's build exactly once.
     now : callable
         Returns the current time, with a time zone.
     record_inspection : callable
@@ -158,7 +158,7 @@ class Intake:
     gate: AllowListGate
     submitter: BuildSubmitter
     now: Callable[[], datetime]
-    record_inspection: Callable[[int, int], None] = lambda _requests, _length: None
+    record_inspection: Callable[[int, int], None] = lambda _requests, _bytes_read: None
     bucket: str | None = None
     prefix: str = ""
     requires_malware_scan: bool = False
@@ -210,7 +210,7 @@ class Intake:
             if run.decision is None:
                 run, multipart_id = self._decide(run, malware_scan)
             elif self.ledger.is_cancellation_requested(run):
-                # Writing a decision or an attempt checks this, but here the decision exists.
+                # record_decision checks this, too, but is not called for an existing decision.
                 raise PermanentError(CANCELLED.message, code=CANCELLED.code)
             if not isinstance(run.decision, ImportPlan):
                 return IntakeResult(NextStep.REPORT)
@@ -265,7 +265,7 @@ class Intake:
                 return Rejection.of(
                     Code.SCAN_NOT_PASSED, "The object has not been scanned for malware yet."
                 )
-        return check_malware_scan(result)
+        return reject_unless_clean(result)
 
     def _inspect(self, upload: Upload, run_request: RunRequest) -> ImportPlan | Rejection:
         ranges: list[int] = []
@@ -301,8 +301,8 @@ class Intake:
         return replace(self.settings, uefi_data=uefi_data)
 
 
-def check_malware_scan(result: str | None) -> Rejection | None:
-    """Reject, without inspecting it, an upload that the malware scan did not find clean."""
+def reject_unless_clean(result: str | None) -> Rejection | None:
+    """Make the rejection of an upload that the malware scan did not find clean, if it has ended."""
     if result in {None, _CLEAN}:
         return None
     return Rejection.of(

@@ -32,7 +32,7 @@ class LatestParameters:
     builder, ssm, ledger
         The adapters and the client that it uses.
     across_windows_builds : bool
-        Whether there is also a parameter for the newest image of all builds of Windows.
+        Whether there is also a parameter for the newest image of all Windows builds.
     now : callable
         Returns the current time, with a time zone.
     """
@@ -48,11 +48,11 @@ class LatestParameters:
         name: str,
         windows_build: int,
         check_time: Callable[[], None],
-        published: Build | None = None,
+        verified_build: Build | None = None,
         *,
         is_new: bool = False,
     ) -> None:
-        """Set the parameters to the newest image, whatever the order in which builds end.
+        """Set the parameters to the newest image, in whatever order Image Builder finishes builds.
 
         If no image is left, the parameters keep their values: a missing parameter would break its
         readers as well, and would no longer show which AMI it named.
@@ -60,34 +60,37 @@ class LatestParameters:
         Parameters
         ----------
         name, windows_build : str and int
-            The image name in Image Builder, and the build of Windows.
+            The image name in Image Builder, and the Windows build.
         check_time : callable
             Raises an exception if there is no time for another image.
-        published : Build, optional
-            The build of an answer, if it was read and its AMIs were found just now.
+        verified_build : Build, optional
+            A build that was just read, and whose AMIs were just found; it is not read again.
         is_new : bool
             Whether no earlier answer named the image, so that no parameter names it yet.
 
         Raises
         ------
         TransientError, PermanentError
-            The parameters may be out of date; try again. Images stay retired.
+            The parameters may be out of date; try again. Images that were
+            marked as retired stay so.
         """
         known: dict[str, str | None] = {}
-        if published is not None and published.status == "AVAILABLE":
-            known[published.arn] = self._local_ami_id(published)
+        if verified_build is not None and verified_build.status == "AVAILABLE":
+            known[verified_build.arn] = self._local_ami_id(verified_build)
         images = self.ledger.list_images
-        new = known.get(published.arn) if is_new and published is not None else None
+        unnamed_ami_id = (
+            known.get(verified_build.arn) if is_new and verified_build is not None else None
+        )
         self._update_parameter(
             f"/isodrop/{name}/{windows_build}/latest",
             lambda: images(name, windows_build),
             check_time,
             known,
-            new,
+            unnamed_ami_id,
         )
         if self.across_windows_builds:
             self._update_parameter(
-                f"/isodrop/{name}/latest", lambda: images(name), check_time, known, new
+                f"/isodrop/{name}/latest", lambda: images(name), check_time, known, unnamed_ami_id
             )
 
     def _update_parameter(
@@ -96,7 +99,7 @@ class LatestParameters:
         images: Callable[[], Iterable[ImageRecord]],
         check_time: Callable[[], None],
         known: dict[str, str | None],
-        new: str | None,
+        unnamed_ami_id: str | None,
     ) -> None:
         """Write a parameter, then read the images again until the value is the newest.
 
@@ -109,7 +112,7 @@ class LatestParameters:
             newest = self._find_newest(images(), check_time, known)
             if newest is None:
                 return
-            if not is_read and written is None and newest != new:
+            if not is_read and written is None and newest != unnamed_ami_id:
                 written, is_read = self._read_parameter(parameter), True
             if newest == written:
                 return
@@ -125,7 +128,7 @@ class LatestParameters:
                 )
             written = newest
         raise TransientError(
-            f"the newest image of {parameter} changed {_ROUNDS} times in the meantime"
+            f"the newest image of {parameter} changed {_ROUNDS} times while it was written"
         )
 
     def _read_parameter(self, parameter: str) -> str | None:

@@ -11,7 +11,11 @@ from isodrop.domain.build import Build, BuildPhase
 from isodrop.domain.results import Outcome
 from isodrop.domain.run import AttemptKey, Run
 from isodrop.errors import PermanentError, TransientError
-from isodrop.services.submission import check_just_available, get_attempt_build, is_just_submitted
+from isodrop.services.submission import (
+    check_just_available,
+    get_attempt_build,
+    may_have_unseen_build,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class OutcomeReader:
             return False
         build = self.builder.get_build(record.arn)
         if build is None:
-            return is_just_submitted(self.ledger.get_attempt(record.attempt), self.now())
+            return may_have_unseen_build(self.ledger.get_attempt(record.attempt), self.now())
         return build.phase is BuildPhase.SUCCEEDED and self._is_settling(record.attempt, build)
 
     def _get_build(self, arn: str, key: AttemptKey) -> Build | None:
@@ -81,5 +85,5 @@ class OutcomeReader:
                 return False
         except PermanentError:
             return False  # without ec2:DescribeImages there is nothing to wait for
-        # Recorded, so that other runs of this build know when it became available.
+        # Recorded, so that other runs that share this build know when it became available.
         return check_just_available(self.ledger, self.ledger.get_attempt(key), build, self.now())

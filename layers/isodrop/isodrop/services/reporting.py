@@ -47,7 +47,7 @@ class Reporter:
     outcomes : OutcomeReader
         Reads how builds ended.
     annotator : Annotator
-        Tags the AMI and the object, and updates parameters.
+        Tags the AMI and the object, and updates the latest parameters.
     stager : Stager
         Deletes copies that are no longer needed.
     stack : str
@@ -134,7 +134,7 @@ class Reporter:
         run : Run
             The run as it is in the ledger.
         caught : ExecutionError, optional
-            The error that ended the execution, if it failed.
+            The error that the state machine caught, if any.
 
         Returns
         -------
@@ -194,7 +194,7 @@ class Reporter:
     def _annotate(self, run: Run, answer: Event, build: Build | None, *, is_new: bool) -> Run:
         """Annotate the AMI, the object and parameters if the answer is new; record the notes.
 
-        Only once: if this step ended the function, for example by a timeout, it could do so again.
+        This is tried only once: if it made the function time out, it would probably do so again.
         """
         if run.annotation_notes is not None:
             return run

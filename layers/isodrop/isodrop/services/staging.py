@@ -21,7 +21,7 @@ from isodrop.domain.content import PART_SIZE, Content, plan_parts, staging_key
 from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Attempt, AttemptStatus, Run
 from isodrop.errors import PermanentError, RejectedError, TransientError
-from isodrop.services.submission import is_just_submitted
+from isodrop.services.submission import may_have_unseen_build
 from isodrop.text import timestamp
 
 _ROUNDS: Final = 3
@@ -68,13 +68,13 @@ class Stager:
     part_size: int = PART_SIZE
 
     def begin_copy(self, run: Run, plan: ImportPlan) -> tuple[Run, str | None]:
-        """Record the plan of an upload, and begin the multipart upload that makes its copy.
+        """Begin the multipart upload that makes an upload's copy; record it with the plan.
 
         Returns
         -------
         Run and str or None
             The updated run, and the id of the multipart upload; ``None`` if another invocation has
-            recorded a decision before.
+            already recorded a decision.
 
         Raises
         ------
@@ -190,10 +190,9 @@ class Stager:
             raise object_gone_error(run.upload.bucket, run.upload.key, "replaced")
 
     def ensure_ready(self, run: Run, attempt: Attempt) -> bool:
-        """Check that the copy that an attempt's request names exists.
+        """Whether the copy that is named in an attempt's request exists.
 
-        A copy of this run is made again if it does not exist. Returns ``False`` if there is no copy
-        and it cannot be made again.
+        If it is this run's own copy and is missing, it is made again, if that is possible.
         """
         if attempt.belongs_to(run):
             try:
@@ -232,8 +231,8 @@ class Stager:
         """Check that no import reads, or will read, a run's copy.
 
         Only the request of an attempt that the run created names the copy, and the run is linked to
-        that attempt. If the run has ended and it was not sent, it is marked as
-        lost; a build that is found is recorded.
+        that attempt. If the run has ended and the request was never sent, the
+        attempt is marked as lost; a build that is found is recorded.
 
         Parameters
         ----------
@@ -269,7 +268,7 @@ class Stager:
             return False
         build = self.builder.get_build(build_arn)
         if build is None:
-            return not is_just_submitted(attempt, self.now())
+            return not may_have_unseen_build(attempt, self.now())
         return build.phase is not BuildPhase.RUNNING
 
 

@@ -1,4 +1,4 @@
-"""Submits each request to Image Builder exactly once, and lets several runs share its build.
+"""Starts exactly one build for each request to Image Builder, and lets several runs share it.
 
 An import is one such request, and the distribution of its image is another. Each request is stored
 in the ledger before it is first sent, and it is marked as submitted before it is sent. So a crash
@@ -31,7 +31,7 @@ class BuildTask(Protocol):
 
     @property
     def kind(self) -> BuildKind:
-        """The part of a run that this task does."""
+        """Whether this is an import or a distribution."""
 
     @property
     def key(self) -> str:
@@ -66,7 +66,7 @@ class BuildTask(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BuildSubmitter:
-    """Submits the request of a task exactly once.
+    """Starts the build of a task exactly once.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class BuildSubmitter:
     limits: BuildLimits | None = None
 
     def submit(self, run: Run, task: BuildTask) -> Run:
-        """Find or start the build for a run's task: its own, a shared one, or a new one.
+        """Find or start the build for a run's task: the one it is linked to, a shared or a new one.
 
         Returns
         -------
@@ -132,7 +132,9 @@ class BuildSubmitter:
                 linked = created
             key = linked.build_record(task.kind).attempt
             if key is None:
-                raise TransientError("the run was stopped in the meantime; this is retried")
+                raise TransientError(
+                    "the run was stopped or answered in the meantime; the next try reads how"
+                )
             # Another invocation for the same run may have linked another attempt first.
             return linked, attempt if key == attempt.key else self.ledger.get_attempt(key)
         raise TransientError("several runs of the same task are competing; this one is retried")
@@ -140,7 +142,7 @@ class BuildSubmitter:
     def _find_reusable(self, run: Run, attempt: Attempt, task: BuildTask) -> Attempt | None:
         """Return the last attempt if the run can use it.
 
-        It can if the attempt is its own, or if its build is running or has succeeded.
+        It can if it created the attempt, or if the attempt's build is running or has succeeded.
         """
         if attempt.belongs_to(run):
             return attempt
@@ -152,7 +154,7 @@ class BuildSubmitter:
             status = self.ledger.get_attempt(attempt.key).status
             if status in {AttemptStatus.REFUSED, AttemptStatus.LOST}:
                 return None
-            raise  # the request may still be sent
+            raise  # another invocation may still send the request, so no new attempt is made
         if not self._is_usable(attempt, build_arn, task):
             return None
         return replace(attempt, build_arn=build_arn)
@@ -222,9 +224,9 @@ class BuildSubmitter:
                 "Image Builder already refused this request", code=Code.IMPORT_REFUSED
             )
         was_submitted = attempt.status is AttemptStatus.SUBMITTED
-        earlier = self.builder.find_build_by_tags(attempt.request) if was_submitted else None
+        found_arn = self.builder.find_build_by_tags(attempt.request) if was_submitted else None
         try:
-            return earlier or task.send(attempt.request)
+            return found_arn or task.send(attempt.request)
         except PermanentError:
             self.ledger.set_attempt_status(
                 replace(attempt, status=AttemptStatus.SUBMITTED), AttemptStatus.REFUSED
@@ -251,15 +253,15 @@ def get_attempt_build(
         It was not found, but it is so new that Image Builder may not return it yet.
     """
     build = builder.get_build(build_arn)
-    if build is None and is_just_submitted(read_attempt(), now):
+    if build is None and may_have_unseen_build(read_attempt(), now):
         raise TransientError(f"Image Builder does not return {build_arn} yet; it is new")
     return build
 
 
-def is_just_submitted(attempt: Attempt, now: datetime) -> bool:
-    """Whether an attempt has no build yet, or got it less than ten minutes ago.
+def may_have_unseen_build(attempt: Attempt, now: datetime) -> bool:
+    """Whether an attempt may have a build that Image Builder does not return yet.
 
-    Image Builder may not return its build yet, so a build that is not found may still exist.
+    That is so if no build is recorded, or if it was recorded less than ten minutes ago.
     """
     if attempt.build_recorded_at is None:
         return attempt.build_arn is None

@@ -2,9 +2,9 @@
 
 It compares the ledger and the bucket to find what the state machine cannot handle itself: an
 execution that was aborted, timed out or failed despite its retries, and an upload whose event
-EventBridge did not deliver. A sweep undoes nothing and needs no state of its own: claims, answers
-and execution names are written once. So it may be interrupted, run twice or overlap with another
-one. Its checkpoint only saves work.
+EventBridge did not deliver. Whatever a sweep does may be done twice: claims,
+answers and execution names are written once. So it may be interrupted, run twice or overlap with
+another one. Its only state is a checkpoint, which saves work.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 MIN_AGE: Final = timedelta(minutes=10)
 """Younger uploads and runs are still being processed normally."""
 LOOKBACK_BEFORE_DEPLOY: Final = timedelta(hours=1)
-"""How long before the creation of the ledger an upload may have been made. Older objects were in
-the bucket before the stack, and are not imported."""
+"""Uploads made up to this long before the ledger was created are still imported; older objects were
+in the bucket before the stack."""
 MAX_LOOKBACK: Final = timedelta(days=8)
 """How far back a sweep searches the bucket. The last modification of a multipart object is the time
-when its upload was started, and the bucket aborts uploads after seven days.
+when its multipart upload was started, and the bucket aborts those after seven days.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
 COPY_AGE: Final = timedelta(days=8)
 """Age at which a copy is deleted in any case: an execution ends within seven days. The lifecycle
@@ -202,7 +202,9 @@ class Sweeper:
     def _describe_execution_end(self, run: Run) -> str | None:
         """Describe how the run's execution ended; ``None`` while it is running."""
         if not run.execution_arn.startswith("arn:"):
-            return "No execution tracks this upload: it was claimed manually."
+            return (
+                "No execution tracks this upload: ImportIso was invoked without the state machine."
+            )
         execution = self.executions.describe_execution(run.execution_arn)
         if execution is None:
             return "The execution that tracked this upload no longer exists in Step Functions."
@@ -220,7 +222,7 @@ class Sweeper:
         return run if attempt.build_arn is None else self.ledger.link_build(run, attempt.build_arn)
 
     def _continue_run(self, run: Run) -> tuple[Run, bool]:
-        """Start the distribution of a finished image.
+        """Check whether a run's build is in progress; start the distribution of a finished image.
 
         Returns
         -------
@@ -292,7 +294,7 @@ class Sweeper:
         owner = parse_staging_key(key)
         run = None if owner is None else self.ledger.get_run(*owner)
         if run is None or run.answered_at is None:
-            return False  # an unknown run, or one without an answer
+            return False  # an unknown run, or one whose answer has not been published
         age = self.now() - datetime.fromisoformat(run.answered_at)
         return age >= self.min_age and self.reporter.stager.check_copy_unused(run, search=True)
 
