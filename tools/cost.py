@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from isodrop_local.iso_maker import make_iso
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tools.bench.polling import ALWAYS, POLL, PROGRESS, STEPS
 
 # us-east-1, in dollars: aws.amazon.com/step-functions/pricing and aws.amazon.com/lambda/pricing
@@ -23,7 +23,7 @@ KEY: Final = "Win11.iso"
 
 def main() -> None:
     """Import once, count, and print."""
-    with LocalStack(wait_scale=0.01) as stack, tempfile.TemporaryDirectory() as folder:
+    with EmulatedStack(wait_scale=0.01) as stack, tempfile.TemporaryDirectory() as folder:
         stack.deploy()
         stack.upload(make_iso(Path(folder, KEY)), KEY)
         stack.wait_for_answer(KEY, timeout=120)
@@ -45,6 +45,7 @@ def main() -> None:
         for event in history
         if event["type"] == "TaskScheduled"
     )
+    # All invocations but three: the import, the notification Started and the answer.
     polls, changes = tasks["getImage"], tasks["invoke"] - 3
     readings = tasks["listWorkflowExecutions"]
     transitions = ALWAYS + POLL * (polls - 1) + STEPS * readings + PROGRESS * changes

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 STACK: Final = "AWS::CloudFormation::Stack"
 
-Template = dict[str, Any]
+Json = dict[str, Any]
 _REFUSED: Final = frozenset({"Fn::FindInMap", "Fn::ImportValue", "Fn::Transform"})
 _PLACE: Final = re.compile(r"\$\{([^!}]+)\}")
 
@@ -19,7 +19,7 @@ class InlineError(ValueError):
     """A nested stack uses something that cannot be inlined; the message says what."""
 
 
-def inline_stacks(template: Template, read: Callable[[str], Template]) -> Template:
+def inline_stacks(template: Json, read: Callable[[str], Json]) -> Json:
     """Put the resources of all nested stacks into the template that nests them.
 
     A resource's logical id is prefixed with that of its stack. References to parameters are
@@ -43,7 +43,7 @@ def inline_stacks(template: Template, read: Callable[[str], Template]) -> Templa
         for name, resource in template["Resources"].items()
         if resource["Type"] == STACK
     }
-    made: Template = _resolve_outputs(template, stacks)
+    made: Json = _resolve_outputs(template, stacks)
     made["Resources"] = {
         name: resource for name, resource in made["Resources"].items() if name not in stacks
     }
@@ -68,7 +68,7 @@ def _resolve_outputs(node: Any, stacks: Mapping[str, "_Nested"]) -> Any:
 class _Nested:
     """One nested stack."""
 
-    def __init__(self, name: str, resource: Template, template: Template) -> None:
+    def __init__(self, name: str, resource: Json, template: Json) -> None:
         self._name = name
         self._condition = resource.get("Condition")
         self._template = template
@@ -77,13 +77,13 @@ class _Nested:
             for parameter, declared in template.get("Parameters", {}).items()
         } | resource["Properties"].get("Parameters", {})
 
-    def resources(self) -> Template:
+    def resources(self) -> Json:
         return {
             self._rename(name): self._resource(name, resource)
             for name, resource in self._template["Resources"].items()
         }
 
-    def conditions(self) -> Template:
+    def conditions(self) -> Json:
         return {
             self._rename(name): self._value(condition)
             for name, condition in self._template.get("Conditions", {}).items()
@@ -92,8 +92,8 @@ class _Nested:
     def output(self, name: str) -> Any:
         return self._value(self._template["Outputs"][name]["Value"])
 
-    def _resource(self, name: str, resource: Template) -> Template:
-        made: Template = {}
+    def _resource(self, name: str, resource: Json) -> Json:
+        made: Json = {}
         for part, node in resource.items():
             match part:
                 case "DependsOn":
@@ -120,7 +120,7 @@ class _Nested:
             if function == "Ref":
                 return self._reference(argument)
             if function in _REFUSED:
-                raise InlineError(f"{self._name}: {function}")
+                raise InlineError(f"{self._name} uses {function}, which cannot be inlined")
             return {function: self._argument(function, argument)}
         return {name: self._value(value) for name, value in node.items()}
 
@@ -164,4 +164,6 @@ class _Nested:
             case str(text):
                 return text
             case other:
-                raise InlineError(f"{self._name}: {name} is {other}, inside a string")
+                raise InlineError(
+                    f"{self._name}: Fn::Sub uses {name}, whose value {other} cannot be in a string"
+                )

@@ -1,8 +1,8 @@
 """``make package``: the template as plain CloudFormation, with its artifacts beside it.
 
 SAM transforms template.yaml at each deployment; here it is transformed once, for other tools:
-StackSets, service catalogs, Terraform, CDK. The result has no transform and no nested stack,
-which service-managed StackSets refuse. The location of the artifacts is a parameter. Beside them
+StackSets, service catalogs, Terraform, CDK. Service-managed StackSets refuse transforms and nested
+stacks; the result has neither. The location of the artifacts is a parameter. Beside them
 are the license and, under the layer's name, its bill of materials in CycloneDX's JSON.
 """
 
@@ -18,8 +18,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from isodrop_local.packaging import make_layer, read_files
-from isodrop_local.template import ROOT, source, transform
+from isodrop_local.packaging import find_files, make_layer
+from isodrop_local.template import ROOT, read_template, transform
 from tools.inlined_stacks import inline_stacks
 from tools.sbom import make_sbom, shipped
 
@@ -69,13 +69,13 @@ def package(folder: Path, *settings: str) -> list[Path]:
     folder = folder.resolve()  # make runs elsewhere
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    template = inline_stacks(source(), lambda name: source(ROOT / name))
+    template = inline_stacks(read_template(), lambda name: read_template(ROOT / name))
     artifacts = []
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
         match resource["Type"]:
             case "AWS::Serverless::Function":
-                found = read_files(ROOT / properties["CodeUri"])
+                found = find_files(ROOT / properties["CodeUri"])
                 artifacts.append(_zip(folder, name, found))
                 properties["CodeUri"] = {"Bucket": _BUCKET, "Key": artifacts[-1].name}
             case "AWS::Serverless::LayerVersion":
@@ -83,7 +83,7 @@ def package(folder: Path, *settings: str) -> list[Path]:
                     layer = ROOT / properties["ContentUri"]
                     print(make_layer(layer, f"build-{name}", Path(built), *settings))
                     libraries = shipped(Path(built))
-                    archive = _zip(folder, name, read_files(Path(built), compiled=True))
+                    archive = _zip(folder, name, find_files(Path(built), compiled=True))
                 bill = archive.with_suffix(".cdx.json")
                 bill.write_bytes(make_sbom(libraries, archive.read_bytes()))
                 artifacts += [archive, bill]
@@ -149,7 +149,7 @@ def main() -> int:
     for name in (TEMPLATE, *(path.name for path in artifacts)):
         path = options.folder / name
         print(f"{path.stat().st_size:>10,} bytes  {path}")
-    print(f"\nUpload it: aws s3 cp --recursive {options.folder} s3://BUCKET/isodrop/")
+    print(f"\nUpload the folder: aws s3 cp --recursive {options.folder} s3://BUCKET/isodrop/")
     print("Next: docs/deploying.md")
     return 0
 

@@ -10,12 +10,13 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from isodrop_cli.main import COMMANDS, full_parser
-from isodrop_local.template import ROOT, source
+from isodrop_local.template import ROOT, read_template
 
 CONFIGURATION: Final = "docs/configuration.md"
 COMMANDS_PAGE: Final = "docs/commands.md"
@@ -65,7 +66,9 @@ def configuration_page(template: Mapping[str, Any]) -> str:
     }
     grouped = [name for names in groups.values() for name in names]
     if sorted(grouped) != sorted(parameters):
-        raise ValueError(f"not in one group each: {sorted({*grouped} ^ {*parameters})}")
+        raise ValueError(
+            f"parameters must be in one group each: {_list_unequal(grouped, parameters)}"
+        )
     assertions = [each for rule in template["Rules"].values() for each in rule["Assertions"]]
     return _PAGE.format(
         count=len(parameters),
@@ -123,8 +126,16 @@ def commands_page(page: str) -> str:
     helps = help_texts()
     blocks = [match[2] for match in _BLOCK.finditer(page)]
     if sorted(blocks) != sorted(helps):
-        raise ValueError(f"one block each: {sorted({*blocks} ^ {*helps}) or sorted(blocks)}")
+        raise ValueError(f"commands must have one block each: {_list_unequal(blocks, helps)}")
     return _BLOCK.sub(lambda match: f"{match[1]}{_fenced(helps[match[2]])}{match[3]}", page)
+
+
+def _list_unequal(found: Sequence[str], expected: Collection[str]) -> str:
+    """List the names that are missing, unexpected or repeated."""
+    counts = Counter(found)
+    return ", ".join(
+        sorted(name for name in {*found, *expected} if counts[name] != 1 or name not in expected)
+    )
 
 
 def help_texts() -> dict[str, str]:
@@ -153,7 +164,7 @@ def _fenced(text: str) -> str:
 def pages(root: Path = ROOT) -> dict[str, str]:
     """Write each page as it should be, by its path from the root."""
     return {
-        CONFIGURATION: configuration_page(source(root / "template.yaml")),
+        CONFIGURATION: configuration_page(read_template(root / "template.yaml")),
         COMMANDS_PAGE: commands_page((root / COMMANDS_PAGE).read_text(encoding="utf-8")),
     }
 

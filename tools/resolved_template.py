@@ -80,7 +80,7 @@ def resolve(**parameters: object) -> Resolved:
 
 
 def resolve_plain(template: dict[str, Any], parameters: Mapping[str, object]) -> Resolved:
-    """Resolve a template that needs no transform with these parameters."""
+    """Resolve, with these parameters, a template that needs no transform."""
     return _resolve(template, parameters)
 
 
@@ -175,7 +175,6 @@ class _Resolver:
             ((name, argument),) = node.items()
             if name in self._functions:
                 return self._functions[name](argument)
-            # A policy has a Condition of its own; CloudFormation's is a name.
             if name.startswith("Fn::"):
                 raise NotImplementedError(name)
         return {

@@ -20,7 +20,7 @@ from typing import Final
 from isodrop_local.iso_maker import business_editions, make_iso
 from isodrop_local.packaging import ROOT
 from isodrop_local.serve import guide
-from isodrop_local.stack import ACCOUNT, REGION, LocalStack, Subscription
+from isodrop_local.stack import ACCOUNT, REGION, EmulatedStack, Subscription
 
 STACK: Final = "isodrop"
 EXISTING: Final = "existing-isos"
@@ -127,7 +127,7 @@ def main() -> int:
             walk = Walk(Path(folder))
             walk.copy()
             _build(walk)
-            with LocalStack() as stack:
+            with EmulatedStack() as stack:
                 walk.aws = {
                     "AWS_ENDPOINT_URL": stack.endpoint,
                     "AWS_REGION": REGION,
@@ -244,7 +244,7 @@ def check_layer(built: Path) -> str:
 # ------------------------------------------------------------------------- with SAM
 
 
-def _deploy(walk: Walk, stack: LocalStack) -> None:
+def _deploy(walk: Walk, stack: EmulatedStack) -> None:
     _print_step("build for this machine, and update the deployment of make local")
     stack.deploy()
     walk.run("sam", "build", "--no-cached", environ=HOST)
@@ -277,7 +277,7 @@ def _deploy(walk: Walk, stack: LocalStack) -> None:
     _check_deleted(stack, STACK, bucket)
 
 
-def _follow_guide(walk: Walk, stack: LocalStack) -> None:
+def _follow_guide(walk: Walk, stack: EmulatedStack) -> None:
     """Run the commands that ``make local`` prints, and check what its rule and queue receive."""
     commands = commands_of(guide(stack))
     if not _is_installed("aws"):
@@ -302,7 +302,7 @@ def commands_of(guide: str) -> list[str]:
 
 
 def _upload(
-    stack: LocalStack, subscription: Subscription, bucket: str, key: str, revision: int
+    stack: EmulatedStack, subscription: Subscription, bucket: str, key: str, revision: int
 ) -> None:
     """Upload a new ISO, and wait for its answer."""
     with tempfile.TemporaryDirectory() as folder:
@@ -325,7 +325,7 @@ def _check_next_step(output: str, step: str) -> None:
     _require(f'"nextStep": "{step}"' in output, f"not {step}: {output[-400:]}")
 
 
-def _check_deleted(stack: LocalStack, name: str, bucket: str) -> None:
+def _check_deleted(stack: EmulatedStack, name: str, bucket: str) -> None:
     stacks = stack.client("cloudformation").list_stacks()["StackSummaries"]
     left = [each for each in stacks if each["StackName"] == name]
     _require(all(each["StackStatus"] == "DELETE_COMPLETE" for each in left), f"still there: {left}")
@@ -335,7 +335,7 @@ def _check_deleted(stack: LocalStack, name: str, bucket: str) -> None:
 # ------------------------------------------------------------------------- with the package
 
 
-def _package(walk: Walk, stack: LocalStack) -> None:
+def _package(walk: Walk, stack: EmulatedStack) -> None:
     _print_step("package, for this machine")
     folder = walk.clone / "build/package"
     settings = [f"{name}={value}" for name, value in HOST.items()]
@@ -357,7 +357,7 @@ def _package(walk: Walk, stack: LocalStack) -> None:
         walk.skipped.append("the Terraform snippet: terraform is not installed")
 
 
-def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
+def _with_cloudformation(walk: Walk, stack: EmulatedStack) -> None:
     _print_step("deploy the package with an existing bucket")
     walk.run("aws", "s3", "cp", "--recursive", "build/package", f"s3://{ARTIFACTS}/isodrop/")
     walk.run(
@@ -366,7 +366,7 @@ def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
         *("--s3-bucket", ARTIFACTS, "--parameter-overrides", f"ArtifactBucket={ARTIFACTS}"),
         *(f"ExistingBucketName={EXISTING}", "KeyPrefix=isos/", "MinIsoMegabytes=0"),
     )
-    _notify(walk, stack)
+    _check_notification_command(walk, stack)
     subscription = stack.subscribe(PACKAGED, {"source": ["isodrop"]})
     _upload(stack, subscription, EXISTING, "isos/Win11.iso", 3002)
     walk.run("aws", "cloudformation", "delete-stack", "--stack-name", PACKAGED)
@@ -374,8 +374,8 @@ def _with_cloudformation(walk: Walk, stack: LocalStack) -> None:
     _check_deleted(stack, PACKAGED, EXISTING)
 
 
-def _notify(walk: Walk, stack: LocalStack) -> None:
-    """Run the output's command on a bucket without notifications, and on one with them."""
+def _check_notification_command(walk: Walk, stack: EmulatedStack) -> None:
+    """Run the output NotificationCommand on buckets with and without notifications."""
     described = stack.client("cloudformation").describe_stacks(StackName=PACKAGED)["Stacks"][0]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
     s3, sqs = stack.client("s3"), stack.client("sqs")
@@ -417,7 +417,7 @@ def _resources(template: Path) -> dict[str, str]:
     return {name: resource["Type"] for name, resource in found.items()}
 
 
-def _with_terraform(walk: Walk, stack: LocalStack) -> None:
+def _with_terraform(walk: Walk, stack: EmulatedStack) -> None:
     _print_step("Terraform: the snippet of docs/deploying.md")
     folder = walk.folder / "terraform"
     folder.mkdir()

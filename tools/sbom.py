@@ -33,7 +33,7 @@ _LAMBDA: Final = {
     "python_version": "3.13",
     "sys_platform": "linux",
 }
-"""The environment in which markers of dependencies are evaluated, whatever machine packages."""
+"""The environment in which markers of dependencies are evaluated, whichever machine is used."""
 
 
 class SbomError(Exception):

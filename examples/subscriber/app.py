@@ -1,4 +1,4 @@
-"""Tag each new AMI with the version of the Windows that is on it."""
+"""Tag the first AMI of each answer with its version of Windows."""
 
 from typing import Any
 

@@ -72,8 +72,8 @@ class ConsoleOutput:
     def _print(line: str | Mapping[str, Any]) -> None:
         print(line if isinstance(line, str) else json.dumps(line), flush=True)
 
-    def event(self, event: Event) -> None:
-        """Print an event of isodrop in a line, unless one with the same id was printed before."""
+    def print_event(self, event: Event) -> None:
+        """Print one of isodrop's events on one line, unless its id was printed before."""
         event_id = event["detail"]["metadata"]["eventId"]
         if event_id in self._printed:
             return
@@ -87,9 +87,9 @@ class ConsoleOutput:
             case "ISO Import Progressed":
                 done, total = data.get("stepsDone"), data.get("stepsTotal")
                 steps = f"  {done} of {total} steps" if total else ""
-                line = "distribution" if data["distributionArn"] else "build"
+                subject = "distribution" if data["distributionArn"] else "build"
                 self.print_step(
-                    "progress", f"{prefix}{line} is {data['status']}{steps}", event=event
+                    "progress", f"{prefix}{subject} is {data['status']}{steps}", event=event
                 )
             case "ISO Import Succeeded":
                 self.print_step("answer", f"{prefix}{kind}", "good", event=event)

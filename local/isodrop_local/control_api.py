@@ -10,11 +10,15 @@ from ministack.core.responses import set_request_account_id, set_request_region
 from isodrop_local import registration
 from isodrop_local.fault_injection import EventDelivery
 from isodrop_local.faults import Fault
-from isodrop_local.gate import is_allowed_path
+from isodrop_local.gate import require_allowed_path
 from isodrop_local.image_builder import FakeImageBuilder, ServiceError, control
 from isodrop_local.patches import multipart, policies, s3
 
 PREFIX = "/_isodrop/"
+
+
+class UnknownActionError(Exception):
+    """There is no such action."""
 
 
 async def handle(
@@ -31,8 +35,10 @@ async def handle(
     try:
         action = path.removeprefix(PREFIX).split("/")
         return 200, await _perform(builder, delivery, action, request, files)
+    except UnknownActionError as error:
+        return 404, {"message": f"there is no action {error}"}
     except LookupError as error:
-        return 404, {"message": f"there is no {path}: {error}"}
+        return 404, {"message": f"not found: {error}"}
     except PermissionError as error:
         return 403, {"message": str(error)}
     except (TypeError, ValueError, OSError, ServiceError) as error:
@@ -48,7 +54,7 @@ async def _perform(
 ) -> Any:
     match action:
         case ["objects"]:
-            path = is_allowed_path(Path(request["path"]), files)
+            path = require_allowed_path(Path(request["path"]), files)
             return s3.link(request["bucket"], request["key"], path, request.get("metadata", {}))
         case ["objects", "reads"]:
             return s3.reads(request["bucket"], request["key"])
@@ -67,5 +73,5 @@ async def _perform(
         case ["imagebuilder", name]:
             return await asyncio.to_thread(control, builder, name, request)
         case _:
-            raise LookupError("/".join(action))
+            raise UnknownActionError("/".join(action))
     return None

@@ -20,7 +20,7 @@ from isodrop_local.console_output import ConsoleOutput, size
 from isodrop_local.deploy import DeployError
 from isodrop_local.iso_maker import MICROSOFT_ENTERPRISE_INDEX, business_editions, make_iso
 from isodrop_local.packaging import PackageError, cached_dependencies
-from isodrop_local.stack import ANSWERS, Event, LocalStack, StackError, Subscription
+from isodrop_local.stack import ANSWERS, EmulatedStack, Event, StackError, Subscription
 
 ERRORS: Final = (
     *(StackError, DeployError, PackageError, TimeoutError),
@@ -35,7 +35,7 @@ LARGE_FILE: Final = 64 << 20
 """Larger files are linked into the bucket, not copied: the emulator keeps S3 in memory."""
 ISO_NAME: Final = "en-us_windows_11_business_editions_version_24h2_x64_dvd.iso"
 TIMEOUT: Final = 120.0
-NEXT: Final = "next: make local, which leaves it running, or .venv/bin/isodrop inspect FILE"
+NEXT: Final = "next: make local, which leaves the stack running, or .venv/bin/isodrop inspect FILE"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,7 +97,7 @@ def run(output: ConsoleOutput, iso: Path | None) -> int:
         "starting the stack on this machine, where a build takes seconds, not half an hour",
     )
     with (
-        LocalStack(files=[iso] if iso else ()) as stack,
+        EmulatedStack(files=[iso] if iso else ()) as stack,
         tempfile.TemporaryDirectory(prefix="isodrop-demo-") as folder,
     ):
         output.print_step("listening", f"listening at {stack.endpoint}", endpoint=stack.endpoint)
@@ -109,8 +109,8 @@ def run(output: ConsoleOutput, iso: Path | None) -> int:
         return print_result(output, stack, answer)
 
 
-def deploy_stack(output: ConsoleOutput, stack: LocalStack) -> None:
-    """Deploy the template, and print that."""
+def deploy_stack(output: ConsoleOutput, stack: EmulatedStack) -> None:
+    """Deploy the template, and print what was deployed."""
     if not cached_dependencies().exists():
         output.print_step("building", "building the layer for this machine's Python, once")
     stack.deploy()
@@ -132,7 +132,7 @@ def make_demo_iso(output: ConsoleOutput, folder: Path) -> Path:
     return path
 
 
-def upload_iso(output: ConsoleOutput, stack: LocalStack, path: Path) -> str:
+def upload_iso(output: ConsoleOutput, stack: EmulatedStack, path: Path) -> str:
     """Upload the file to the bucket."""
     key = path.name
     if not key.lower().endswith(".iso"):
@@ -150,7 +150,9 @@ def upload_iso(output: ConsoleOutput, stack: LocalStack, path: Path) -> str:
     return key
 
 
-def follow_run(output: ConsoleOutput, stack: LocalStack, uploads: Subscription, key: str) -> Event:
+def follow_run(
+    output: ConsoleOutput, stack: EmulatedStack, uploads: Subscription, key: str
+) -> Event:
     """Print all that happens to an upload until its answer."""
     printed: dict[str, int] = {}
 
@@ -177,7 +179,7 @@ def follow_run(output: ConsoleOutput, stack: LocalStack, uploads: Subscription, 
                 execution=execution["executionArn"],
             )
         for event in unseen("events", stack.events()):
-            output.event(event)
+            output.print_event(event)
             if event["detail-type"] in ANSWERS:
                 answer: Event = event
                 return answer
@@ -187,7 +189,7 @@ def follow_run(output: ConsoleOutput, stack: LocalStack, uploads: Subscription, 
     return answer
 
 
-def print_result(output: ConsoleOutput, stack: LocalStack, answer: Event) -> int:
+def print_result(output: ConsoleOutput, stack: EmulatedStack, answer: Event) -> int:
     """Print what the answer means, check that the AMI exists, and return the exit code."""
     code = EXIT_CODES[answer["detail-type"]]
     if code:

@@ -1,6 +1,6 @@
-"""Injects faults into the calls of functions to services, and into the delivery of S3's events.
+"""Injects faults into calls that functions make, into invocations, and into S3's events.
 
-Only calls of functions fail: those of a test or its subscriber never do.
+Calls that a test or its subscriber makes never fail.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ def operation(service: str, headers: Mapping[str, str], body: bytes) -> str | No
 
 
 def inject_faults(service: str, handler: Handler, faults: Faults, counts: Counter[str]) -> Handler:
-    """Inject faults into a service, and count the calls of functions."""
+    """Inject faults into a service, and count the calls that functions make."""
 
     async def handle(
         method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
@@ -121,7 +121,7 @@ def execute(
 ) -> dict[str, Any]:
     """Invoke a function, unless a fault is due; the fault's code is the error's name.
 
-    If the response is lost, the function continues to run, in parallel with the next invocation.
+    If the fault is committed, the function runs, in parallel with the next invocation.
     """
     counts["lambda.Invoke"] += 1
     fault = faults.take_due("Invoke", "lambda")
@@ -148,7 +148,7 @@ class EventDelivery:
     Attributes
     ----------
     counts : Counter
-        The calls of functions to services except Image Builder, and the invocations.
+        The calls that functions make to services except Image Builder, and the invocations.
     """
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ class EventDelivery:
 
 
 def register_middleware(faults: Faults) -> EventDelivery:
-    """Inject faults into calls of functions to services, and into the delivery of S3's events."""
+    """Inject faults into calls that functions make, and into the delivery of S3's events."""
     delivery = EventDelivery()
     for service in SERVICES:
         handler = app.SERVICE_HANDLERS[service]

@@ -13,7 +13,7 @@ from botocore.model import ServiceModel
 
 LOST_RESPONSE: Final = "lost"
 """Instead of an error code: the connection breaks, and the caller gets no response."""
-REJECTED: Final = "rejected"
+NO_ENTRY_ACCEPTED: Final = "no-entry-accepted"
 """Instead of an error code: PutEvents returns 200, but has accepted no entry."""
 
 _COMMON: Final = {
@@ -38,8 +38,8 @@ def model_of(service: str) -> ServiceModel:
 def error_name(service: str, code: str) -> str:
     """Return the name of a service's error in Step Functions' SDK integration.
 
-    It is the exception of the SDK for Java; a code that the service does not model has no exception
-    of its own, and is that of the whole service.
+    It is the exception of the SDK for Java; a code that is not in the service model is
+    reported as the service's base exception.
     https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
     service_name = service.capitalize()
@@ -62,13 +62,13 @@ class Fault:
     operation : str
         ``ImportDiskImage`` and the like; ``*`` for any.
     code : str
-        The error's name, :data:`LOST_RESPONSE` or :data:`REJECTED`.
+        The error's name, :data:`LOST_RESPONSE` or :data:`NO_ENTRY_ACCEPTED`.
     message : str
         The error's message.
     status : int or None
         The HTTP status; ``None`` for the service model's.
     committed : bool
-        Whether the operation takes effect nevertheless, so that only its response is lost.
+        Whether the operation takes effect although the call fails.
     kill_caller : bool
         Whether the calling Lambda function is killed at once.
     times : int
@@ -76,7 +76,7 @@ class Fault:
     service : str
         The service, by botocore's name.
     skip : int
-        How many calls succeed before.
+        How many calls succeed first.
     """
 
     operation: str
@@ -94,7 +94,7 @@ class Fault:
         model = model_of(self.service)
         if self.operation not in (*model.operation_names, "*"):
             raise ValueError(f"{self.service} has no operation {self.operation!r}")
-        if self.code in (LOST_RESPONSE, REJECTED) or self.status is not None:
+        if self.code in (LOST_RESPONSE, NO_ENTRY_ACCEPTED) or self.status is not None:
             return
         errors = {shape.name for shape in model.error_shapes}
         if self.code not in errors and (self.service == "imagebuilder" or self.code not in _COMMON):
@@ -103,7 +103,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """The faults that are still due, in the order in which calls encounter them."""
+    """The faults that calls will still encounter, in that order."""
 
     _waiting: list[Fault] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -151,7 +151,7 @@ def error_response(fault: Fault) -> HttpResponse:
     503
     """
     protocol = model_of(fault.service).metadata["protocol"]
-    if fault.code == REJECTED:
+    if fault.code == NO_ENTRY_ACCEPTED:
         refusal = {"ErrorCode": "InternalFailure", "ErrorMessage": fault.message}
         content: Any = {"FailedEntryCount": 1, "Entries": [refusal]}
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(content).encode()

@@ -1,4 +1,4 @@
-"""Allows requests of programs on this machine, and refuses those of web pages.
+"""Allows requests from programs on this machine, and refuses those from web pages.
 
 Any web page can make a browser send requests to the loopback address, and whoever reaches
 the emulator can make it run code. A browser names the page in ``Origin``, or says in
@@ -51,7 +51,7 @@ def _is_local(host: str) -> bool:
     return name == "127.0.0.1" or name.lower() == "localhost" or name.lower().endswith(".localhost")
 
 
-def is_allowed_path(path: Path, files: Iterable[Path]) -> Path:
+def require_allowed_path(path: Path, files: Iterable[Path]) -> Path:
     """Resolve a path, if it is one of the allowed files, or in an allowed folder.
 
     Raises

@@ -1,7 +1,7 @@
 """The Python that functions run on: this machine's, or the one that ``RUNTIME_PYTHON`` names.
 
-Lambda's own is 3.13. If there is one, ``make demo RUNTIME_PYTHON=python3.13`` makes everything on
-the local stack run on it; ``make test-sam-local`` provides one.
+Lambda's own is 3.13. If this machine has it, ``make demo RUNTIME_PYTHON=python3.13`` makes
+everything on the local stack run on it; ``make test-sam-local`` provides it.
 """
 
 import os
@@ -43,7 +43,7 @@ class Interpreter:
         return ".".join(self.version.split(".")[:2])
 
     @property
-    def layer(self) -> tuple[str, ...]:
+    def layer_settings(self) -> tuple[str, ...]:
         """The settings of the layer's Makefile that make the layer for it."""
         wheels = "host" if self.version == sys.version else MACHINE
         return (

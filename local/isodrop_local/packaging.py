@@ -52,7 +52,7 @@ def package(template: Path, upload: Upload) -> dict[str, Any]:
         folder = template.parent
         match resource["Type"]:
             case "AWS::Serverless::Function":
-                code = make_zip(read_files(folder / properties["CodeUri"]))
+                code = make_zip(find_files(folder / properties["CodeUri"]))
                 properties["CodeUri"] = upload(code, ".zip")
             case "AWS::Serverless::LayerVersion":
                 layer = built_layer(folder / properties["ContentUri"], f"build-{name}")
@@ -77,7 +77,7 @@ def built_layer(folder: Path, target: str) -> bytes:
     archive = BytesIO(_dependencies(folder, target).read_bytes())
     package = folder / "isodrop"
     with zipfile.ZipFile(archive, "a") as layer:
-        for name, path in read_files(package).items():
+        for name, path in find_files(package).items():
             _write(layer, f"python/{package.name}/{name}", path)
     return archive.getvalue()
 
@@ -97,10 +97,10 @@ def _dependencies(folder: Path, target: str) -> Path:
         return cached
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="layer-") as artifacts:
-        make_layer(folder, target, Path(artifacts), *interpreter().layer)
+        make_layer(folder, target, Path(artifacts), *interpreter().layer_settings)
         shutil.rmtree(Path(artifacts, "python", "isodrop"))
         new_archive = Path(artifacts, "layer.zip")
-        new_archive.write_bytes(make_zip(read_files(Path(artifacts), compiled=True)))
+        new_archive.write_bytes(make_zip(find_files(Path(artifacts), compiled=True)))
         new_archive.replace(cached)
     return cached
 
@@ -154,7 +154,7 @@ def _environ() -> Mapping[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
-def read_files(folder: Path, *, compiled: bool = False) -> dict[str, Path]:
+def find_files(folder: Path, *, compiled: bool = False) -> dict[str, Path]:
     """Find all files below a folder, by name in the archive; compiled ones only on request."""
     if not folder.is_dir():
         raise PackageError(f"there is no folder {folder}")

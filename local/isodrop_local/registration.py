@@ -1,4 +1,4 @@
-"""Connects the fake Image Builder and the emulator: its registries, and the services around it."""
+"""Registers the fake Image Builder with the emulator, whose services it uses."""
 
 import asyncio
 import json

@@ -72,7 +72,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PendingUpload:
     """The state of an upload that is to be completed.
 
     Attributes
@@ -103,9 +103,9 @@ class Behavior:
     Attributes
     ----------
     repeats_response : bool
-        The response to a CompleteMultipartUpload that is repeated after it took effect. Documented
-        is NoSuchUpload; observed is the first response again for some time
-        (https://github.com/adobe/S3Mock/issues/2586), so that a caller must handle both.
+        Whether a CompleteMultipartUpload that is repeated after it took effect gets the first
+        response again. NoSuchUpload is documented; the first response was observed for some time
+        (https://github.com/adobe/S3Mock/issues/2586), so a caller must handle both.
     small_ranges : bool
         Whether ranges of objects of 5 MB or less can be copied. Documented is InvalidRequest
         (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html); observed is that
@@ -209,8 +209,8 @@ def check_source(headers: Mapping[str, str], etag: str) -> None:
         raise _precondition()
 
 
-def delete_marker() -> S3ResponseError:
-    """Refuse to copy a version that is a delete marker.
+def delete_marker_error() -> S3ResponseError:
+    """Return the error for a copy of a version that is a delete marker.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
     """
@@ -277,7 +277,7 @@ def read_listing(body: bytes) -> list[Listed]:
     return listing
 
 
-def check_completion(target: Target, body: bytes, headers: Mapping[str, str]) -> list[Part]:
+def check_completion(target: PendingUpload, body: bytes, headers: Mapping[str, str]) -> list[Part]:
     """Check whether an upload can be completed as requested; return its parts.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
@@ -318,7 +318,7 @@ def _check_order(listing: Sequence[Listed], algorithm: str | None) -> None:
         )
 
 
-def _listed_part(listed: Listed, target: Target) -> Part:
+def _listed_part(listed: Listed, target: PendingUpload) -> Part:
     """Return the part that is listed.
 
     Without its checksum the whole request is refused: https://github.com/boto/boto3/issues/3288.
@@ -366,7 +366,7 @@ def _check_composite(
         )
 
 
-def _check_absent(target: Target) -> None:
+def _check_absent(target: PendingUpload) -> None:
     """Check ``If-None-Match: *``.
 
     412 if there is an object; 409 if one was deleted during the upload, and then the
@@ -406,7 +406,7 @@ def composite(parts: Sequence[Part]) -> str:
 
 
 def whole_etag(parts: Sequence[Part]) -> str:
-    """Derive the ETag of a completed upload from its parts', without quotes.
+    """Derive the ETag of a completed upload, without quotes, from the ETags of its parts.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """

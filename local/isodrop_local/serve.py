@@ -9,7 +9,7 @@ from isodrop_cli.exit_codes import ExitCode
 from isodrop_local.console_output import ConsoleOutput
 from isodrop_local.containers import host_address
 from isodrop_local.demo import ERRORS, EXIT_CODES, deploy_stack, end_on_signals
-from isodrop_local.stack import ACCOUNT, DEFAULT_WAIT_SCALE, REGION, LocalStack
+from isodrop_local.stack import ACCOUNT, DEFAULT_WAIT_SCALE, REGION, EmulatedStack
 
 GUIDE = """
   endpoint   {endpoint}
@@ -45,7 +45,7 @@ In another terminal, in this folder (sam is in .venv; any version of the AWS CLI
   # run a sweep: it handles lost events and unanswered runs, however recent
   sam remote invoke Sweep --event '{{"minAgeMinutes": 0}}' --stack-name isodrop
 
-  # list the resources that it created
+  # list the resources that the imports created
   aws stepfunctions list-executions --state-machine-arn {machine}
   aws imagebuilder list-image-build-versions
   aws ec2 describe-images --owners self
@@ -54,7 +54,7 @@ In another terminal, in this folder (sam is in .venv; any version of the AWS CLI
   LAYER_PLATFORMS=host sam build --no-cached && sam deploy --no-confirm-changeset
 
 {in_a_container}
-  # upload it without the AWS CLI
+  # upload Win11.iso without the AWS CLI
   python -c 'import boto3; boto3.client("s3").upload_file("build/Win11.iso", "{bucket}", "2.iso")'
 
 isodrop's events appear here. Ctrl-C stops the stack and removes everything.
@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--wait-scale",
         type=float,
         default=DEFAULT_WAIT_SCALE,
-        help="the fraction of real time that everything takes; 1 is real time",
+        help="how long waits and builds take, as a fraction of real time",
     )
     parser.add_argument(
         "--containers",
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         output.print_step("starting", "starting the stack on this machine")
         container_address = host_address(options.containers) if options.containers else None
-        with LocalStack(
+        with EmulatedStack(
             wait_scale=options.wait_scale,
             port=options.port,
             extra_addresses=[container_address] if container_address else [],
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     return ExitCode.OK
 
 
-def guide(stack: LocalStack, container_address: str | None = None) -> str:
+def guide(stack: EmulatedStack, container_address: str | None = None) -> str:
     """Format the instructions, with those for containers if they can reach the stack."""
     in_a_container = CONTAINERS_HINT
     if container_address:
@@ -145,13 +145,13 @@ def architecture() -> str:
     return "" if is_arm else "--parameter-overrides Architecture=x86_64"
 
 
-def print_events(output: ConsoleOutput, stack: LocalStack) -> None:
+def print_events(output: ConsoleOutput, stack: EmulatedStack) -> None:
     """Print events as they come, forever."""
     printed = 0
     while True:
         events = stack.events()
         for event in events[printed:]:
-            output.event(event)
+            output.print_event(event)
             if EXIT_CODES.get(event["detail-type"]):
                 output.print_next_steps(event)
         printed = len(events)

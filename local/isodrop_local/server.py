@@ -59,7 +59,9 @@ def _listener(address: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        sys.exit(f"port {port} of {address} is not available: {error.strerror}; name another")
+        sys.exit(
+            f"port {port} on {address} is not available: {error.strerror}; choose another port"
+        )
     return listener
 
 
@@ -91,7 +93,7 @@ def configure(home: Path, port: int, wait_scale: float, log_level: str) -> None:
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         # AWS's default. The emulator's depends on this machine's memory; its invocations wait for
-        # one of a few processes instead, so most of them need none.
+        # one of a few processes instead, so a high limit needs no more memory.
         # https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
         "LAMBDA_ACCOUNT_CONCURRENCY": "1000",
         # Policies of roles are enforced; the account's own key may do anything.

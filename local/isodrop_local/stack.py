@@ -38,10 +38,10 @@ Event = dict[str, Any]
 
 
 class StackError(Exception):
-    """The local stack failed; the message has the end of its log."""
+    """The local stack failed or cannot be used; the message says why."""
 
 
-class LocalStack:
+class EmulatedStack:
     """The emulator in its own process, with template.yaml deployed to it.
 
     Parameters
@@ -60,7 +60,7 @@ class LocalStack:
 
     Examples
     --------
-    >>> with LocalStack() as stack:                                     # doctest: +SKIP
+    >>> with EmulatedStack() as stack:                                     # doctest: +SKIP
     ...     stack.deploy({"MaxConsecutiveFailures": 2})
     ...     stack.upload(Path("Win11.iso"))
     ...     stack.wait_for_answer("Win11.iso")["detail-type"]
@@ -154,8 +154,8 @@ class LocalStack:
         given = {**PARAMETERS, **(parameters or {})}
         self.parameters = {key: str(value) for key, value in given.items()}
         if self._received is None:
-            # As in an account in which Image Builder has been used before. With AWS's own request,
-            # the emulator gives the role another name.
+            # As in an account in which Image Builder has been used before. CreateServiceLinkedRole
+            # gives the role another name in the emulator.
             self.client("iam").create_role(
                 RoleName="AWSServiceRoleForImageBuilder",
                 Path="/aws-service-role/imagebuilder.amazonaws.com/",
@@ -295,7 +295,7 @@ class LocalStack:
         self.control("events", event)
 
     def counts(self) -> dict[str, int]:
-        """Count the calls of functions to services, and the functions' invocations."""
+        """Count the calls that functions make, all calls of Image Builder, and the invocations."""
         counts: dict[str, int] = self.control("counts")["calls"]
         for call in self.image_builder.calls():
             name = f"imagebuilder.{call['operation']}"
@@ -334,7 +334,7 @@ class LocalStack:
         Raises
         ------
         TimeoutError
-            The message has the events meanwhile and the emulator's log.
+            The message has the events received so far and the emulator's log.
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -345,7 +345,7 @@ class LocalStack:
             time.sleep(0.05)
         received = [event["detail-type"] for event in self.events()]
         raise TimeoutError(
-            f"nothing in {timeout} s; received {received}; the log ends:\n{self.log()}"
+            f"timed out after {timeout} s; events: {received}; the log ends:\n{self.log()}"
         )
 
     def wait_for_answer(self, key: str, timeout: float = 30.0, *, nth: int = 1) -> Event:
@@ -361,11 +361,11 @@ class LocalStack:
             Which answer of the key, counted from 1.
         """
 
-        def response() -> Event | None:
+        def nth_answer() -> Event | None:
             received = self.answers(key)
             return received[nth - 1] if len(received) >= nth else None
 
-        got: Event = self.wait_for(response, timeout)
+        got: Event = self.wait_for(nth_answer, timeout)
         return got
 
     def executions(self) -> list[dict[str, Any]]:
@@ -436,7 +436,7 @@ class Subscription:
 class RemoteImageBuilder:
     """The fake Image Builder of a stack, over its control API."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: EmulatedStack) -> None:
         self._stack = stack
 
     def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
@@ -444,7 +444,7 @@ class RemoteImageBuilder:
         return list(self._post("calls", operation=operation))
 
     def builds(self, kind: str = "import") -> list[dict[str, Any]]:
-        """List all builds, the oldest first; or of the ``kind`` that is ``distribution``."""
+        """List the builds of a kind, ``import`` or ``distribution``, the oldest first."""
         return list(self._post("builds", kind=kind))
 
     def violations(self) -> list[Any]:

@@ -29,7 +29,7 @@ SUBSTITUTES = {
 """Substitutes for values that only a deployment has."""
 
 
-def source(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
+def read_template(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
     """Read a template."""
     parsed: dict[str, Any] = yaml_parse(path.read_text())
     return parsed
@@ -39,14 +39,14 @@ def defaults(template: dict[str, Any] | None = None) -> dict[str, str]:
     """Return the defaults of a template's parameters."""
     return {
         name: str(parameter["Default"])
-        for name, parameter in (template or source())["Parameters"].items()
+        for name, parameter in (template or read_template())["Parameters"].items()
         if "Default" in parameter
     }
 
 
 def transform(template: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the result of the SAM transform of a template."""
-    template = template or source()
+    template = template or read_template()
     for resource in template["Resources"].values():
         for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
             if isinstance(resource.get("Properties", {}).get(uri), str):
@@ -65,8 +65,8 @@ def examples() -> dict[str, dict[str, Any]]:
     made = {}
     for path in sorted((ROOT / "examples").glob("*/template.yaml")):
         name = f"example-{path.parent.name}"
-        made[f"{name}.json"] = transform(source(path))
-        for resource in source(path)["Resources"].values():
+        made[f"{name}.json"] = transform(read_template(path))
+        for resource in read_template(path)["Resources"].values():
             if "Definition" in resource["Properties"]:
                 text = json.dumps(resource["Properties"]["Definition"])
                 made[f"{name}.asl.json"] = json.loads(_substitute(text, SUBSTITUTES))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from isodrop_local.template import definition, source
+from isodrop_local.template import definition, read_template
 from tests.resilience.state_machine import Machine, TaskError
 
 MOST: Final = 25_000
@@ -53,7 +53,7 @@ class Recorded(Machine):
 
 def limits() -> dict[str, int]:
     """The parameters with the most polls of a build."""
-    declared = source()["Parameters"]
+    declared = read_template()["Parameters"]
     return {
         "PollIntervalSeconds": declared["PollIntervalSeconds"]["MinValue"],
         "TrackingTimeoutHours": declared["TrackingTimeoutHours"]["MaxValue"],

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from isodrop.domain.content import PART_SIZE
-from isodrop_local.stack import Event, LocalStack
+from isodrop_local.stack import EmulatedStack, Event
 from tests.resilience.actors import copied_etag, make_iso, put, versions_by_upload
 from tests.resilience.oracle import FinalState, UploadedIso, find_violations
 from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Upload
@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--isos", type=int, default=300)
     parser.add_argument("--quota", type=int, default=20, help="builds that run at once")
     arguments = parser.parse_args()
-    with LocalStack(wait_scale=WAIT_SCALE) as stack:
+    with EmulatedStack(wait_scale=WAIT_SCALE) as stack:
         stack.deploy(PARAMETERS)
         stack.image_builder.set_quota(arguments.quota)
         began = time.monotonic()
@@ -53,7 +53,7 @@ def main() -> int:
     return 1 if lines or extra_builds else 0
 
 
-def burst(stack: LocalStack, isos: int) -> FinalState:
+def burst(stack: EmulatedStack, isos: int) -> FinalState:
     """Upload everything at once, wait for every answer, and read the final state."""
     s3, bucket = stack.client("s3"), stack.bucket
 
@@ -87,7 +87,7 @@ def burst(stack: LocalStack, isos: int) -> FinalState:
     )
 
 
-def _all_answered(stack: LocalStack, wanted: int) -> bool:
+def _all_answered(stack: EmulatedStack, wanted: int) -> bool:
     time.sleep(1)  # reading the queue loads the emulator, too
     return len(stack.answers()) >= wanted
 
@@ -96,7 +96,7 @@ def _without_envelope(event: Event) -> dict[str, Any]:
     return {"detail-type": event["detail-type"], "detail": event["detail"]}
 
 
-def print_summary(stack: LocalStack, end: FinalState, seconds: float) -> None:
+def print_summary(stack: EmulatedStack, end: FinalState, seconds: float) -> None:
     """Print the figures of a burst."""
     uploads = len(end.uploaded)
     kinds = Counter(event["detail-type"] for event in end.published)

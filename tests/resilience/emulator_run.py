@@ -20,7 +20,7 @@ from isodrop.aws.step_functions import StepFunctions
 from isodrop.domain.content import PART_SIZE
 from isodrop.errors import IsodropError
 from isodrop_cli.operations import StackOperations
-from isodrop_local.stack import Event, LocalStack, StackError, credentials
+from isodrop_local.stack import EmulatedStack, Event, StackError, credentials
 from tests.resilience.actors import (
     copied_etag,
     deleted,
@@ -64,13 +64,13 @@ class EmulatorRun:
     Parameters
     ----------
     schedule : Schedule
-    stack : LocalStack
+    stack : EmulatedStack
         Deployed with :data:`PARAMETERS`.
     timeout : float
         Seconds after which it must be over.
     """
 
-    def __init__(self, schedule: Schedule, stack: LocalStack, timeout: float = 120.0) -> None:
+    def __init__(self, schedule: Schedule, stack: EmulatedStack, timeout: float = 120.0) -> None:
         self.schedule = schedule
         self.stack = stack
         self._timeout = timeout
@@ -270,7 +270,7 @@ def _version(event: Event) -> str:
     return str(json.dumps(event["detail"]["data"]["source"]["versionId"]))
 
 
-def inject(stack: LocalStack, planned: PlannedFault) -> None:
+def inject(stack: EmulatedStack, planned: PlannedFault) -> None:
     """Inject a planned fault into a stack."""
     fault = asdict(planned.fault())
     stack.fail_next(fault.pop("service"), fault.pop("operation"), **fault)

@@ -7,7 +7,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Final
 
-from isodrop_local.faults import LOST_RESPONSE, REJECTED, Fault
+from isodrop_local.faults import LOST_RESPONSE, NO_ENTRY_ACCEPTED, Fault
 
 KEYS: Final = ("a.iso", "b.iso", "Büro 100%+.ISO")
 IMPORTABLE_ISOS: Final = ("one", "two", "twin")
@@ -89,7 +89,7 @@ class PlannedFault:
             FaultKind.BROKEN: ("InternalFailure", 500),
             FaultKind.BUSY: ("ServiceUnavailable", 503),
             FaultKind.RESPONSE_BROKEN: ("InternalFailure", 500),
-            FaultKind.NOTHING_ACCEPTED: (REJECTED, None),
+            FaultKind.NOTHING_ACCEPTED: (NO_ENTRY_ACCEPTED, None),
             FaultKind.OUT_OF_QUOTA: ("ServiceQuotaExceededException", 402),
             FaultKind.EXPIRED: (
                 "ExpiredTokenException" if service != "s3" else "ExpiredToken",

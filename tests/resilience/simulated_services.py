@@ -30,7 +30,7 @@ from moto.core.models import botocore_stubber
 
 from isodrop_local.faults import (
     LOST_RESPONSE,
-    REJECTED,
+    NO_ENTRY_ACCEPTED,
     Fault,
     Faults,
     HttpResponse,
@@ -287,7 +287,7 @@ class SimulatedServices(ABC):
         self._wait()
         if fault is not None:
             self._trace_line("States:", operation.name, fault)
-            if fault.code in (LOST_RESPONSE, REJECTED):
+            if fault.code in (LOST_RESPONSE, NO_ENTRY_ACCEPTED):
                 raise TaskError("Imagebuilder.SdkClientException", fault.message)
             raise _refused(fault.code, fault.message, error_response(fault)[0])
         try:

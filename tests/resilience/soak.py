@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.resilience.emulator_run import PARAMETERS, EmulatorRun
 from tests.resilience.oracle import FinalState, find_violations
 from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, Schedule
@@ -109,7 +109,7 @@ def main() -> int:
         seeds = (seed for seed in seeds if Schedule.of(seed).kills)  # type: ignore[assignment] # a narrower iterator
     chosen = itertools.islice(seeds, arguments.schedules)
     if arguments.stack:
-        with LocalStack(wait_scale=0.001) as stack:
+        with EmulatedStack(wait_scale=0.001) as stack:
             stack.deploy(PARAMETERS)
             outcome = soak(chosen, partial(on_the_stack, stack), until)
     else:
@@ -119,7 +119,7 @@ def main() -> int:
     return 1 if outcome.violations else 0
 
 
-def on_the_stack(stack: LocalStack, schedule: Schedule) -> tuple[FinalState, int]:
+def on_the_stack(stack: EmulatedStack, schedule: Schedule) -> tuple[FinalState, int]:
     """Run a schedule on the stack; only its calls to Image Builder are counted."""
     end = EmulatorRun(schedule, stack).run()
     return end, len(stack.image_builder.calls())

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isodrop_local.iso_maker import make_iso
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 
 WAIT_SCALE: Final = 0.005
 SETTLED: Final = 1.1  # seconds; more than the precision of S3's times
@@ -38,7 +38,7 @@ class Soak:
 
     Attributes
     ----------
-    stack : LocalStack
+    stack : EmulatedStack
     path : Path
     before : mapping of int to str
         The parts that S3 had when the last run began.
@@ -46,7 +46,7 @@ class Soak:
         Parts that were sent although S3 had them.
     """
 
-    stack: LocalStack
+    stack: EmulatedStack
     path: Path
     before: Parts = field(default_factory=dict)
     repeated: set[int] = field(default_factory=set)
@@ -127,7 +127,7 @@ def digest_of(body: Any) -> str:
     return digest.hexdigest()
 
 
-def run(stack: LocalStack, path: Path, count: int) -> list[str]:
+def run(stack: EmulatedStack, path: Path, count: int) -> list[str]:
     """Upload and kill twice, then complete the upload; return the failed checks."""
     soak = Soak(stack, path)
     print("ended by  exit  had before   sent  again    has    time")
@@ -167,7 +167,7 @@ def main() -> int:
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="isodrop-soak-") as folder,
-        LocalStack(wait_scale=WAIT_SCALE) as stack,
+        EmulatedStack(wait_scale=WAIT_SCALE) as stack,
     ):
         path = make_iso(Path(folder) / "Win11.iso", size=options.size << 20)
         fill(path)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from isodrop_local.iso_maker import EditionSpec, business_editions, make_iso
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tools.contract.samples import find_errors as outside
 from tools.contract.schemas import all_schemas
 
@@ -30,9 +30,9 @@ _labels = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedStack]:
     """The stack as it is; most tests use :func:`stack`."""
-    with LocalStack(wait_scale=0.001, files=[tmp_path_factory.getbasetemp()]) as started:
+    with EmulatedStack(wait_scale=0.001, files=[tmp_path_factory.getbasetemp()]) as started:
         started.deploy(PARAMETERS)
         yield started
         schemas = all_schemas()
@@ -42,7 +42,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def stack(deployed: LocalStack) -> Iterator[LocalStack]:
+def stack(deployed: EmulatedStack) -> Iterator[EmulatedStack]:
     """The stack without remaining faults, checked for violations of Image Builder's rules.
 
     Earlier uploads and events stay, so each test uses its own keys and ISOs.
@@ -57,14 +57,14 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def shell(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
+def shell(stack: EmulatedStack, monkeypatch: pytest.MonkeyPatch) -> EmulatedStack:
     """The stack, with its environment variables set in this process."""
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
     return stack
 
 
-def upload_failing_iso(stack: LocalStack, path: Path, **how: Any) -> str:
+def upload_failing_iso(stack: EmulatedStack, path: Path, **how: Any) -> str:
     """Upload an ISO with its own image name, whose build fails as given."""
     name = path.stem
     stack.image_builder.fail_next_build(name=name, **how)

@@ -1,13 +1,15 @@
 """Tags and parameters with the result of an upload, on the deployed template."""
 
 from isodrop_local.iso_maker import business_editions
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso
 
 NAME = "windows-11-enterprise-x64-en-us"
 
 
-def test_an_import_annotates_ami_object_and_parameter_once(stack: LocalStack, iso: MakeIso) -> None:
+def test_an_import_annotates_ami_object_and_parameter_once(
+    stack: EmulatedStack, iso: MakeIso
+) -> None:
     # Given S3's events of objects
     published = stack.subscribe("s3", {"source": ["aws.s3"]})
     # When

@@ -19,7 +19,7 @@ import pytest
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_local import demo
 from isodrop_local.console_output import ConsoleOutput, size
-from isodrop_local.stack import LocalStack, credentials
+from isodrop_local.stack import EmulatedStack, credentials
 from tests.stack.conftest import upload_failing_iso
 from tools.contract.samples import SAMPLES, read
 
@@ -168,7 +168,7 @@ def test_a_port_in_use_is_reported_in_one_sentence(environ: dict[str, str]) -> N
             timeout=60,
         )
     assert done.returncode == ExitCode.ERROR
-    assert f"port {port} of 127.0.0.1 is not available: Address already in use" in done.stdout
+    assert f"port {port} on 127.0.0.1 is not available: Address already in use" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -225,7 +225,7 @@ def read_after(process: subprocess.Popen[str], text: str) -> str:
 
 
 def test_a_failed_build_has_its_own_exit_code(
-    stack: LocalStack, make_unique_iso: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    stack: EmulatedStack, make_unique_iso: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_unique_iso("doomed.iso")
     upload_failing_iso(stack, path, message="Sysprep was not amused.", step="RunSysprep")
@@ -255,7 +255,7 @@ def test_a_repeated_event_is_shown_once_and_a_distribution_as_such(
     far["detail"]["data"]["distributionArn"] = "arn"
     narrator = ConsoleOutput()
     for event in (sample, sample, far):
-        narrator.event(event)
+        narrator.print_event(event)
     output = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert [line.split()[0] for line in output] == ["build", "distribution"]
 
@@ -265,7 +265,7 @@ def test_with_several_uploads_each_line_of_a_failure_names_its_upload(
 ) -> None:
     answer = read(ROOT / SAMPLES)["iso-import-rejected"]
     narrator = ConsoleOutput(keys=True)
-    narrator.event(answer)
+    narrator.print_event(answer)
     narrator.print_next_steps(answer)
     output = [line.partition("s  ")[2] for line in capsys.readouterr().out.splitlines()]
     data = answer["detail"]["data"]
@@ -303,7 +303,7 @@ def test_sizes_are_formatted_with_units(count: int, text: str) -> None:
 
 
 def test_a_file_not_named_iso_is_uploaded_under_an_iso_name(
-    stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[Any]
+    stack: EmulatedStack, tmp_path: Path, capsys: pytest.CaptureFixture[Any]
 ) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("not much")
@@ -313,13 +313,13 @@ def test_a_file_not_named_iso_is_uploaded_under_an_iso_name(
 
 
 def test_file_names_cannot_send_control_codes_to_the_terminal(
-    stack: LocalStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stack: EmulatedStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile = tmp_path / "esc\033[31m\nred.iso"
     hostile.write_text("no ISO either")
     key = demo.upload_iso(ConsoleOutput(), stack, hostile)
     narrator = ConsoleOutput(keys=True)
-    narrator.event(stack.wait_for_answer(key))
+    narrator.print_event(stack.wait_for_answer(key))
     output = capsys.readouterr().out
     assert "\033" not in output
     assert r"uploading esc\x1b[31m\nred.iso" in output

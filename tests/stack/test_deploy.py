@@ -10,14 +10,14 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from isodrop_local.deploy import DeployError, deploy
-from isodrop_local.packaging import ROOT, PackageError, built_layer, make_zip, package, read_files
-from isodrop_local.stack import LocalStack
+from isodrop_local.packaging import ROOT, PackageError, built_layer, find_files, make_zip, package
+from isodrop_local.stack import EmulatedStack
 
 LAYER = ROOT / "layers" / "isodrop"
 PATHS = ("CodeUri", "ContentUri", "DefinitionUri", "TemplateURL")
 
 
-def test_the_template_deploys_with_all_its_outputs(stack: LocalStack) -> None:
+def test_the_template_deploys_with_all_its_outputs(stack: EmulatedStack) -> None:
     declared = yaml_parse((ROOT / "template.yaml").read_text())["Outputs"]
     always = {name for name, output in declared.items() if "Condition" not in output}
     assert always <= stack.outputs.keys() <= declared.keys()
@@ -70,7 +70,7 @@ def test_the_layer_has_the_models_of_all_services_in_use() -> None:
 
 def test_the_same_files_make_the_same_zip() -> None:
     folder = ROOT / "functions" / "import_iso"
-    assert make_zip(read_files(folder)) == make_zip(read_files(folder))
+    assert make_zip(find_files(folder)) == make_zip(find_files(folder))
 
 
 def test_a_layer_that_cannot_be_built_fails_with_a_reason(
@@ -84,7 +84,7 @@ def test_a_layer_that_cannot_be_built_fails_with_a_reason(
 
 
 def test_a_stack_that_does_not_start_fails_with_a_reason(
-    deployed: LocalStack, tmp_path: Path
+    deployed: EmulatedStack, tmp_path: Path
 ) -> None:
     template = tmp_path / "template.yaml"
     template.write_text(
@@ -105,7 +105,7 @@ def test_a_stack_that_does_not_start_fails_with_a_reason(
 
 
 def test_a_stack_that_was_deleted_can_be_deployed_and_deleted_again(
-    deployed: LocalStack, tmp_path: Path
+    deployed: EmulatedStack, tmp_path: Path
 ) -> None:
     # Given a stack with resources that Image Builder creates once for each token
     template = tmp_path / "template.yaml"
@@ -144,7 +144,7 @@ def test_a_stack_that_was_deleted_can_be_deployed_and_deleted_again(
         )
 
 
-def test_deleting_a_stack_deletes_its_copies(deployed: LocalStack) -> None:
+def test_deleting_a_stack_deletes_its_copies(deployed: EmulatedStack) -> None:
     cloudformation, s3 = deployed.client("cloudformation"), deployed.client("s3")
     bucket = deploy(cloudformation, s3, "short", {})["StagingBucketName"]
     s3.put_object(Bucket=bucket, Key="left.iso", Body=b"left")
@@ -158,7 +158,7 @@ def test_deleting_a_stack_deletes_its_copies(deployed: LocalStack) -> None:
     assert bucket not in {each["Name"] for each in s3.list_buckets()["Buckets"]}
 
 
-def profile(stack: LocalStack) -> str:
+def profile(stack: EmulatedStack) -> str:
     """Return the name of the existing instance profile."""
     found: str = stack.client("iam").list_instance_profiles()["InstanceProfiles"][0][
         "InstanceProfileName"
@@ -167,7 +167,7 @@ def profile(stack: LocalStack) -> str:
 
 
 def test_a_second_deployment_updates_the_first(
-    deployed: LocalStack, make_unique_iso: Callable[..., Path]
+    deployed: EmulatedStack, make_unique_iso: Callable[..., Path]
 ) -> None:
     before = deployed.parameters
     try:

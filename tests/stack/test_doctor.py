@@ -12,7 +12,7 @@ from botocore import xform_name
 
 from isodrop_cli.doctor import Aws, CheckContext, run_checks
 from isodrop_cli.main import main
-from isodrop_local.stack import REGION, LocalStack, credentials
+from isodrop_local.stack import REGION, EmulatedStack, credentials
 from tests.stack.conftest import PARAMETERS
 
 Break = Callable[["Patient"], object]
@@ -21,7 +21,7 @@ Break = Callable[["Patient"], object]
 class Patient:
     """A stack that gets faults and repairs, and doctor's findings."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: EmulatedStack) -> None:
         self.stack = stack
         self.session = boto3.Session(**credentials())
         response = stack.client("cloudformation").list_stack_resources(StackName=stack.name)
@@ -87,7 +87,7 @@ def _value(text: str) -> Any:
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Patient]:
     """A separate stack, because the shared one must stay healthy."""
-    with LocalStack(wait_scale=0.001) as stack:
+    with EmulatedStack(wait_scale=0.001) as stack:
         stack.deploy(PARAMETERS)
         yield Patient(stack)
 

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from isodrop_local.iso_maker import make_iso
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 
 
 @pytest.fixture(scope="module")
-def own_bus() -> Iterator[LocalStack]:
-    with LocalStack(wait_scale=0.001) as stack:
+def own_bus() -> Iterator[EmulatedStack]:
+    with EmulatedStack(wait_scale=0.001) as stack:
         stack.deploy({"CreateEventBus": "true"})
         yield stack
 
 
 def test_the_answer_comes_on_the_stacks_own_bus_and_on_no_other(
-    own_bus: LocalStack, tmp_path: Path
+    own_bus: EmulatedStack, tmp_path: Path
 ) -> None:
     default = own_bus.subscribe("elsewhere", {"source": ["isodrop"]}, "default")
 
@@ -29,7 +29,7 @@ def test_the_answer_comes_on_the_stacks_own_bus_and_on_no_other(
     assert default.events() == []
 
 
-def test_the_buss_policy_denies_publishing_to_all_but_two_roles(own_bus: LocalStack) -> None:
+def test_the_buss_policy_denies_publishing_to_all_but_two_roles(own_bus: EmulatedStack) -> None:
     """The emulator stores the policy without enforcing it; it was not verified on AWS."""
     bus = own_bus.client("events").describe_event_bus(Name=own_bus.outputs["EventBusName"])
     (statement,) = json.loads(bus["Policy"])["Statement"]

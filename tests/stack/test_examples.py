@@ -23,7 +23,7 @@ from isodrop_local.deploy import deploy
 from isodrop_local.image_builder.shapes import violations
 from isodrop_local.iso_maker import server_editions
 from isodrop_local.packaging import ROOT
-from isodrop_local.stack import Event, LocalStack
+from isodrop_local.stack import EmulatedStack, Event
 from tests.stack.conftest import MakeIso, upload_failing_iso
 
 Deploy = Callable[..., dict[str, str]]
@@ -31,7 +31,7 @@ NOBODY: Any = {"aws_access_key_id": "nobody", "aws_secret_access_key": "none"}
 
 
 @pytest.fixture(scope="module")
-def example(deployed: LocalStack) -> Deploy:
+def example(deployed: EmulatedStack) -> Deploy:
     """Deploy an example once; return its outputs."""
     deployed_ones: dict[str, dict[str, str]] = {}
 
@@ -54,14 +54,14 @@ def data(answer: Event) -> dict[str, Any]:
     return found
 
 
-def messages(stack: LocalStack, queue: str) -> list[Any]:
+def messages(stack: EmulatedStack, queue: str) -> list[Any]:
     """Receive the messages of a queue."""
     taken = stack.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
     return [json.loads(each["Body"]) for each in taken.get("Messages", [])]
 
 
 def test_a_subscriber_written_from_the_page_uses_the_ami_of_every_answer(
-    stack: LocalStack, iso: MakeIso, example: Deploy
+    stack: EmulatedStack, iso: MakeIso, example: Deploy
 ) -> None:
     code = (ROOT / "examples/subscriber/app.py").read_text().splitlines()
     assert len([line for line in code if line.strip()]) < 15
@@ -93,7 +93,7 @@ def test_a_subscriber_written_from_the_page_uses_the_ami_of_every_answer(
 
 
 def test_the_mail_has_a_sentence_for_every_answer(
-    stack: LocalStack, iso: MakeIso, example: Deploy
+    stack: EmulatedStack, iso: MakeIso, example: Deploy
 ) -> None:
     """The emulator sends no mail, so a queue subscribes to the topic as well."""
     topic = example("mail", Address="someone@example.com")["TopicArn"]
@@ -158,7 +158,7 @@ def posted() -> Iterator[tuple[str, list[tuple[str | None, Event]]]]:
 
 
 def test_the_webhook_receives_the_answer_unchanged(
-    stack: LocalStack,
+    stack: EmulatedStack,
     iso: MakeIso,
     example: Deploy,
     posted: tuple[str, list[tuple[str | None, Event]]],
@@ -173,7 +173,7 @@ def test_the_webhook_receives_the_answer_unchanged(
 
 
 def test_the_failure_queue_holds_failures_only(
-    stack: LocalStack, iso: MakeIso, example: Deploy
+    stack: EmulatedStack, iso: MakeIso, example: Deploy
 ) -> None:
     queue = example("failures")["QueueUrl"]
     stack.wait_for_answer(stack.upload(iso()))
@@ -185,17 +185,17 @@ def test_the_failure_queue_holds_failures_only(
     assert messages(stack, queue) == []
 
 
-def executions(stack: LocalStack, machine: str, status: str) -> list[dict[str, Any]]:
+def executions(stack: EmulatedStack, machine: str, status: str) -> list[dict[str, Any]]:
     found = stack.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
     return [each for each in found if each["status"] == status]
 
 
-def verifying(stack: LocalStack) -> dict[str, str]:
+def verifying(stack: EmulatedStack) -> dict[str, str]:
     """The parameters of an example that compares answers with the ledger."""
     return {name: stack.outputs[name] for name in ("LayerArn", "LedgerTableName")}
 
 
-def default_ami(stack: LocalStack, template: str) -> str:
+def default_ami(stack: EmulatedStack, template: str) -> str:
     (default,) = stack.client("ec2").describe_launch_template_versions(
         LaunchTemplateId=template, Versions=["$Default"]
     )["LaunchTemplateVersions"]
@@ -210,7 +210,7 @@ def forged(answer: Event) -> Event:
 
 
 def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
-    stack: LocalStack, iso: MakeIso, example: Deploy
+    stack: EmulatedStack, iso: MakeIso, example: Deploy
 ) -> None:
     outputs = example("launch-template", **verifying(stack))
 
@@ -221,7 +221,7 @@ def test_the_pipeline_makes_the_new_ami_the_default_of_the_launch_template(
 
 
 def test_a_forged_answer_moves_no_launch_template(
-    stack: LocalStack, iso: MakeIso, example: Deploy
+    stack: EmulatedStack, iso: MakeIso, example: Deploy
 ) -> None:
     outputs = example("launch-template", **verifying(stack))
     answer = stack.wait_for_answer(stack.upload(iso()))
@@ -252,7 +252,7 @@ def test_a_forged_answer_moves_no_launch_template(
 
 
 def test_workspaces_is_called_for_the_new_image_as_its_model_requires(
-    shell: LocalStack, iso: MakeIso, example: Deploy, monkeypatch: pytest.MonkeyPatch
+    shell: EmulatedStack, iso: MakeIso, example: Deploy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The emulator has no WorkSpaces.
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from isodrop_cli.main import main
 from isodrop_local.deploy import deploy
 from isodrop_local.faults import LOST_RESPONSE
-from isodrop_local.stack import ACCOUNT, PARAMETERS, REGION, LocalStack
+from isodrop_local.stack import ACCOUNT, PARAMETERS, REGION, EmulatedStack
 from tests.stack.conftest import MakeIso
 
 BUCKET = "existing-isos"
@@ -21,7 +21,7 @@ NAME = "on-existing-ground"
 
 
 @pytest.fixture(scope="module")
-def before(deployed: LocalStack) -> dict[str, Any]:
+def before(deployed: EmulatedStack) -> dict[str, Any]:
     """The bucket's notifications before there is a stack: to a queue, of other events."""
     s3, sqs = deployed.client("s3"), deployed.client("sqs")
     s3.create_bucket(Bucket=BUCKET)
@@ -41,7 +41,7 @@ def before(deployed: LocalStack) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(deployed: LocalStack) -> str:
+def elsewhere(deployed: EmulatedStack) -> str:
     """The ARN of a distribution configuration, with another Region and another account."""
     made = deployed.client("imagebuilder").create_distribution_configuration(
         name="elsewhere",
@@ -58,7 +58,7 @@ def elsewhere(deployed: LocalStack) -> str:
 
 @pytest.fixture(scope="module")
 def outputs(
-    deployed: LocalStack, before: dict[str, Any], elsewhere: str
+    deployed: EmulatedStack, before: dict[str, Any], elsewhere: str
 ) -> Iterator[dict[str, str]]:
     """The outputs of a stack that uses the bucket, distributes images and deletes old ones."""
     assert before
@@ -78,13 +78,13 @@ def outputs(
     cloudformation.delete_stack(StackName=NAME)
 
 
-def notifications(stack: LocalStack) -> dict[str, Any]:
+def notifications(stack: EmulatedStack) -> dict[str, Any]:
     got = stack.client("s3").get_bucket_notification_configuration(Bucket=BUCKET)
     return {name: value for name, value in got.items() if name != "ResponseMetadata"}
 
 
 def test_the_bucket_is_unchanged_and_the_command_adds_notifications(
-    stack: LocalStack, before: dict[str, Any], outputs: dict[str, str]
+    stack: EmulatedStack, before: dict[str, Any], outputs: dict[str, str]
 ) -> None:
     # Given
     assert notifications(stack) == before
@@ -101,7 +101,7 @@ def test_the_bucket_is_unchanged_and_the_command_adds_notifications(
 
 
 def test_only_isos_below_the_prefix_are_imported(
-    stack: LocalStack, outputs: dict[str, str], iso: MakeIso
+    stack: EmulatedStack, outputs: dict[str, str], iso: MakeIso
 ) -> None:
     # Given
     s3, states = stack.client("s3"), stack.client("stepfunctions")
@@ -126,7 +126,7 @@ def test_only_isos_below_the_prefix_are_imported(
 
 
 def test_an_object_that_is_not_an_iso_ends_without_an_answer(
-    stack: LocalStack, outputs: dict[str, str]
+    stack: EmulatedStack, outputs: dict[str, str]
 ) -> None:
     # Given
     s3, states = stack.client("s3"), stack.client("stepfunctions")
@@ -153,7 +153,7 @@ def test_an_object_that_is_not_an_iso_ends_without_an_answer(
 
 
 def test_an_image_is_distributed_once_before_its_answer(
-    stack: LocalStack, outputs: dict[str, str], iso: MakeIso
+    stack: EmulatedStack, outputs: dict[str, str], iso: MakeIso
 ) -> None:
     # Given
     assert outputs["UploadUri"] == f"s3://{BUCKET}/isos/"
@@ -193,7 +193,7 @@ def test_an_image_is_distributed_once_before_its_answer(
 
 
 def test_old_images_of_this_stack_are_deleted_by_a_policy(
-    stack: LocalStack, outputs: dict[str, str]
+    stack: EmulatedStack, outputs: dict[str, str]
 ) -> None:
     assert outputs
     imagebuilder = stack.client("imagebuilder")
@@ -209,7 +209,7 @@ def test_old_images_of_this_stack_are_deleted_by_a_policy(
 
 
 def test_doctor_reports_where_images_go_and_lost_notifications(
-    stack: LocalStack,
+    stack: EmulatedStack,
     outputs: dict[str, str],
     elsewhere: str,
     capsys: pytest.CaptureFixture[str],
@@ -239,7 +239,7 @@ def test_doctor_reports_where_images_go_and_lost_notifications(
 
 
 def test_exclusive_parameters_are_refused_before_anything_is_created(
-    stack: LocalStack,
+    stack: EmulatedStack,
 ) -> None:
     with pytest.raises(ClientError, match="SubnetId requires SecurityGroupIds, with at least one"):
         deploy(

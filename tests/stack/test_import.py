@@ -13,7 +13,7 @@ from isodrop_local.iso_maker import (
     evaluation_editions,
     server_editions,
 )
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso, upload_failing_iso
 from tests.support.aging import aged
 
@@ -25,7 +25,7 @@ def data(answer: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
+def builds_of(stack: EmulatedStack, key: str) -> list[dict[str, Any]]:
     return [
         build
         for build in stack.image_builder.builds()
@@ -34,7 +34,7 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
 
 
 def test_an_uploaded_iso_becomes_an_ami_with_progress_events(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     stack.image_builder.hold("BUILDING")  # so that a busy machine sees more than its end
     key = stack.upload(iso(), "Büro/Windows 11 + 100%41 (日本語).ISO")
@@ -72,7 +72,7 @@ def test_an_uploaded_iso_becomes_an_ami_with_progress_events(
     ],
 )
 def test_an_iso_that_cannot_be_imported_is_rejected(
-    stack: LocalStack, iso: MakeIso, editions: Any, code: Code
+    stack: EmulatedStack, iso: MakeIso, editions: Any, code: Code
 ) -> None:
     answer = stack.wait_for_answer(stack.upload(iso(editions)))
 
@@ -90,7 +90,7 @@ def test_an_iso_that_cannot_be_imported_is_rejected(
     ],
 )
 def test_any_bytes_are_answered(
-    stack: LocalStack, tmp_path: Path, name: str, body: bytes, code: Code
+    stack: EmulatedStack, tmp_path: Path, name: str, body: bytes, code: Code
 ) -> None:
     path = tmp_path / name
     path.write_bytes(body)
@@ -100,14 +100,16 @@ def test_any_bytes_are_answered(
     assert (answer["detail-type"], data(answer)["code"]) == ("ISO Import Rejected", code)
 
 
-def test_a_truncated_iso_is_rejected(stack: LocalStack, iso: MakeIso) -> None:
+def test_a_truncated_iso_is_rejected(stack: EmulatedStack, iso: MakeIso) -> None:
     path = iso()
     path.write_bytes(path.read_bytes()[:600_000])
 
     assert data(stack.wait_for_answer(stack.upload(path)))["code"] == Code.TRUNCATED
 
 
-def test_a_file_not_named_iso_is_ignored(stack: LocalStack, iso: MakeIso, tmp_path: Path) -> None:
+def test_a_file_not_named_iso_is_ignored(
+    stack: EmulatedStack, iso: MakeIso, tmp_path: Path
+) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("not for isodrop")
     before = len(stack.executions())
@@ -119,7 +121,7 @@ def test_a_file_not_named_iso_is_ignored(stack: LocalStack, iso: MakeIso, tmp_pa
 
 
 def test_the_same_iso_again_is_answered_with_the_existing_image(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     path = iso()
     first = stack.wait_for_answer(stack.upload(path))
@@ -133,7 +135,7 @@ def test_the_same_iso_again_is_answered_with_the_existing_image(
 
 
 def test_the_same_bytes_in_parts_under_another_key_are_the_same_import(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     path = iso(size=6 * 1024 * 1024)
     first = stack.wait_for_answer(stack.upload(path))
@@ -160,7 +162,7 @@ def test_the_same_bytes_in_parts_under_another_key_are_the_same_import(
 
 
 def test_a_failed_build_is_reported_and_the_next_upload_builds_again(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     path = iso()
     failed = stack.wait_for_answer(upload_failing_iso(stack, path, message="Setup found no TPM."))
@@ -181,7 +183,7 @@ def test_a_failed_build_is_reported_and_the_next_upload_builds_again(
 
 
 def test_an_event_delivered_twice_is_one_build_and_one_answer(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     key = stack.upload(iso())
     execution = stack.wait_for(
@@ -200,20 +202,20 @@ def test_an_event_delivered_twice_is_one_build_and_one_answer(
     assert len(builds_of(stack, key)) == 1
 
 
-def _input(stack: LocalStack, execution: dict[str, Any]) -> dict[str, Any]:
+def _input(stack: EmulatedStack, execution: dict[str, Any]) -> dict[str, Any]:
     states = stack.client("stepfunctions")
     given = states.describe_execution(executionArn=execution["executionArn"])["input"]
     event: dict[str, Any] = json.loads(given)
     return event
 
 
-def _is_of(stack: LocalStack, execution: dict[str, Any], key: str) -> bool:
+def _is_of(stack: EmulatedStack, execution: dict[str, Any], key: str) -> bool:
     return bool(_input(stack, execution)["detail"]["object"]["key"] == key)
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["after", "before"])
 def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
-    stack: LocalStack, iso: MakeIso, committed: bool
+    stack: EmulatedStack, iso: MakeIso, committed: bool
 ) -> None:
     stack.image_builder.fail_next(IMPORT, committed=committed, kill_caller=True)
 
@@ -239,7 +241,7 @@ def test_a_lambda_killed_around_the_import_is_one_build_and_one_answer(
     ],
 )
 def test_transient_errors_are_waited_out(
-    stack: LocalStack, iso: MakeIso, operation: str, code: str
+    stack: EmulatedStack, iso: MakeIso, operation: str, code: str
 ) -> None:
     stack.image_builder.fail_next(operation, code=code, times=7)
 
@@ -249,7 +251,9 @@ def test_transient_errors_are_waited_out(
     assert len(builds_of(stack, key)) == 1
 
 
-def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, iso: MakeIso) -> None:
+def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(
+    stack: EmulatedStack, iso: MakeIso
+) -> None:
     stack.fail_next("ec2", "DescribeImages", code="InvalidAMIID.NotFound", status=400, times=3)
 
     key = stack.upload(iso())
@@ -259,7 +263,7 @@ def test_an_ami_that_ec2_does_not_know_yet_is_waited_for(stack: LocalStack, iso:
     assert len(builds_of(stack, key)) == 1
 
 
-def test_a_full_quota_is_waited_out(stack: LocalStack, iso: MakeIso) -> None:
+def test_a_full_quota_is_waited_out(stack: EmulatedStack, iso: MakeIso) -> None:
     stack.image_builder.fail_next(IMPORT, code="ServiceQuotaExceededException", status=402, times=8)
 
     key = stack.upload(iso())
@@ -268,7 +272,9 @@ def test_a_full_quota_is_waited_out(stack: LocalStack, iso: MakeIso) -> None:
     assert len(builds_of(stack, key)) == 1
 
 
-def test_a_wait_that_reaches_its_limit_is_reported_as_such(stack: LocalStack, iso: MakeIso) -> None:
+def test_a_wait_that_reaches_its_limit_is_reported_as_such(
+    stack: EmulatedStack, iso: MakeIso
+) -> None:
     stack.image_builder.fail_next("GetImage", code="CallRateLimitExceededException", times=999)
 
     answer = stack.wait_for_answer(stack.upload(iso()), timeout=60)
@@ -277,7 +283,9 @@ def test_a_wait_that_reaches_its_limit_is_reported_as_such(stack: LocalStack, is
     assert data(answer)["code"] == Code.SERVICE_UNAVAILABLE
 
 
-def test_a_refused_import_is_reported_and_not_sent_again(stack: LocalStack, iso: MakeIso) -> None:
+def test_a_refused_import_is_reported_and_not_sent_again(
+    stack: EmulatedStack, iso: MakeIso
+) -> None:
     stack.image_builder.fail_next(IMPORT, code="ClientException", message="No such subnet.")
 
     answer = stack.wait_for_answer(stack.upload(iso()))
@@ -288,7 +296,7 @@ def test_a_refused_import_is_reported_and_not_sent_again(stack: LocalStack, iso:
     assert len(stack.image_builder.calls(IMPORT)) == 1
 
 
-def test_a_manually_cancelled_build_is_reported(stack: LocalStack, iso: MakeIso) -> None:
+def test_a_manually_cancelled_build_is_reported(stack: EmulatedStack, iso: MakeIso) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
@@ -299,7 +307,7 @@ def test_a_manually_cancelled_build_is_reported(stack: LocalStack, iso: MakeIso)
     assert data(stack.wait_for_answer(key))["code"] == Code.BUILD_CANCELLED
 
 
-def test_a_manually_deleted_build_is_reported(stack: LocalStack, iso: MakeIso) -> None:
+def test_a_manually_deleted_build_is_reported(stack: EmulatedStack, iso: MakeIso) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
@@ -314,7 +322,7 @@ def test_a_manually_deleted_build_is_reported(stack: LocalStack, iso: MakeIso) -
 
 
 @pytest.mark.parametrize("status", ["DEPRECATED", "DELETED", "DISABLED", "WARMING_UP"])
-def test_every_status_is_handled(stack: LocalStack, iso: MakeIso, status: str) -> None:
+def test_every_status_is_handled(stack: EmulatedStack, iso: MakeIso, status: str) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
     build = stack.wait_for(lambda: builds_of(stack, key))[0]
@@ -329,7 +337,7 @@ def test_every_status_is_handled(stack: LocalStack, iso: MakeIso, status: str) -
 
 
 def test_an_object_replaced_during_its_build_is_imported_as_well(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     stack.image_builder.hold("PENDING")
     key = stack.upload(iso(), "replaced.iso")
@@ -344,7 +352,7 @@ def test_an_object_replaced_during_its_build_is_imported_as_well(
     assert versions == {"11.26100.1742", "11.26100.2033"}
 
 
-def test_no_copy_is_left_at_the_end(stack: LocalStack) -> None:
+def test_no_copy_is_left_at_the_end(stack: EmulatedStack) -> None:
     stack.settle()
     for _ in range(2):
         stack.sweep()
@@ -364,7 +372,7 @@ def ended(build: dict[str, Any]) -> bool:
     }
 
 
-def test_every_execution_ends_and_every_answer_is_one(stack: LocalStack) -> None:
+def test_every_execution_ends_and_every_answer_is_one(stack: EmulatedStack) -> None:
     stack.settle()
 
     ids = [answer["detail"]["metadata"]["eventId"] for answer in stack.answers()]

@@ -12,7 +12,7 @@ from botocore import xform_name
 from isodrop.aws.metrics import NAMESPACE
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso, upload_failing_iso
 from tests.unit.test_monitoring import METRIC_DIMENSIONS, RUNBOOK
 
@@ -24,7 +24,7 @@ WHERE_NOT_ZERO = {
 }
 
 
-def lines(stack: LocalStack, group: str) -> list[dict[str, Any]]:
+def lines(stack: EmulatedStack, group: str) -> list[dict[str, Any]]:
     """The JSON lines of a function's log."""
     logs = stack.client("logs")
     (name,) = (
@@ -37,7 +37,7 @@ def lines(stack: LocalStack, group: str) -> list[dict[str, Any]]:
 
 
 def test_every_metric_is_written_under_its_documented_name_and_dimensions(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     # Given answers of two kinds, and a sweep
     stack.wait_for_answer(stack.upload(iso()))
@@ -62,7 +62,7 @@ def test_every_metric_is_written_under_its_documented_name_and_dimensions(
 
 
 def test_an_upload_is_found_by_its_id_in_every_functions_log(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     answer = stack.wait_for_answer(stack.upload(iso()))
     stack.settle()
@@ -73,7 +73,7 @@ def test_an_upload_is_found_by_its_id_in_every_functions_log(
         assert message in [line["message"] for line in found]
 
 
-def test_the_alarms_exist_and_lambda_s_metrics_are_counted(stack: LocalStack) -> None:
+def test_the_alarms_exist_and_lambda_s_metrics_are_counted(stack: EmulatedStack) -> None:
     stack.sweep()
     cloudwatch = stack.client("cloudwatch")
 
@@ -98,7 +98,7 @@ Follow = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def follow(shell: LocalStack) -> Follow:
+def follow(shell: EmulatedStack) -> Follow:
     """Run a section's commands in order; return their results, by their first three words."""
 
     def run(section: str, **placeholders: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def follow(shell: LocalStack) -> Follow:
     return run
 
 
-def aws(stack: LocalStack, arguments: list[str]) -> Any:
+def aws(stack: EmulatedStack, arguments: list[str]) -> Any:
     """Run a command of the runbook as the AWS CLI does."""
     service, operation, *rest = arguments
     client = stack.client(service)
@@ -138,13 +138,13 @@ def aws(stack: LocalStack, arguments: list[str]) -> Any:
     return getattr(client, method)(**request)
 
 
-def log_group(stack: LocalStack, group: str) -> str:
+def log_group(stack: EmulatedStack, group: str) -> str:
     names = stack.client("logs").describe_log_groups()["logGroups"]
     found = (str(each["logGroupName"]) for each in names)
     return next(name for name in found if name.endswith(f"/{group}"))
 
 
-def held(stack: LocalStack, iso: MakeIso) -> tuple[str, str]:
+def held(stack: EmulatedStack, iso: MakeIso) -> tuple[str, str]:
     """An upload with a running build, and its execution."""
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
@@ -158,7 +158,7 @@ def held(stack: LocalStack, iso: MakeIso) -> tuple[str, str]:
 
 @pytest.mark.parametrize("section", ["execution-aborted", "overdue-upload"])
 def test_the_runbook_answers_a_stopped_execution(
-    stack: LocalStack, iso: MakeIso, follow: Follow, section: str
+    stack: EmulatedStack, iso: MakeIso, follow: Follow, section: str
 ) -> None:
     # Given
     key, execution = held(stack, iso)
@@ -176,7 +176,7 @@ def test_the_runbook_answers_a_stopped_execution(
     "section", ["upload-rule-failed", "dead-letter-queue", "sweep-not-invoked"]
 )
 def test_the_runbook_answers_an_upload_without_an_event(
-    stack: LocalStack, iso: MakeIso, follow: Follow, section: str
+    stack: EmulatedStack, iso: MakeIso, follow: Follow, section: str
 ) -> None:
     # Given
     events, sqs = stack.client("events"), stack.client("sqs")
@@ -204,7 +204,7 @@ def test_the_runbook_answers_an_upload_without_an_event(
 
 
 def test_the_runbook_answers_an_execution_that_ended_without_an_answer(
-    stack: LocalStack, iso: MakeIso, follow: Follow
+    stack: EmulatedStack, iso: MakeIso, follow: Follow
 ) -> None:
     key, execution = held(stack, iso)
     stack.client("stepfunctions").stop_execution(executionArn=execution)
@@ -220,7 +220,7 @@ def test_the_runbook_answers_an_execution_that_ended_without_an_answer(
 
 @pytest.mark.parametrize("section", ["internal-error", "execution-timed-out"])
 def test_the_runbook_retries_an_upload_after_its_answer(
-    stack: LocalStack, iso: MakeIso, follow: Follow, section: str
+    stack: EmulatedStack, iso: MakeIso, follow: Follow, section: str
 ) -> None:
     key = upload_failing_iso(stack, iso(), message="no luck")
     stack.wait_for_answer(key)
@@ -233,7 +233,7 @@ def test_the_runbook_retries_an_upload_after_its_answer(
 
 @pytest.mark.parametrize("section", ["report-build-errors", "sweep-errors"])
 def test_the_runbook_examines_failing_functions_and_sweeps(
-    stack: LocalStack, follow: Follow, section: str
+    stack: EmulatedStack, follow: Follow, section: str
 ) -> None:
     results = follow(
         section,

@@ -10,7 +10,7 @@ from isodrop.codes import Code
 from isodrop_cli import operations
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import consumer_editions
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso, upload_failing_iso
 
 Run = Callable[..., tuple[int, Any]]
@@ -32,7 +32,9 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
     return run
 
 
-def test_a_failed_build_is_retried_and_succeeds(stack: LocalStack, iso: MakeIso, run: Run) -> None:
+def test_a_failed_build_is_retried_and_succeeds(
+    stack: EmulatedStack, iso: MakeIso, run: Run
+) -> None:
     key = upload_failing_iso(stack, iso(), message="Setup found no TPM.")
     first = stack.wait_for_answer(key)
 
@@ -49,7 +51,7 @@ def test_a_failed_build_is_retried_and_succeeds(stack: LocalStack, iso: MakeIso,
 
 
 def test_another_edition_is_imported_by_a_retry_without_an_upload(
-    stack: LocalStack, iso: MakeIso, run: Run
+    stack: EmulatedStack, iso: MakeIso, run: Run
 ) -> None:
     address = f"s3://{stack.bucket}/{(key := stack.upload(iso(consumer_editions())))}"
     rejected = stack.wait_for_answer(key)["detail"]["data"]
@@ -65,7 +67,7 @@ def test_another_edition_is_imported_by_a_retry_without_an_upload(
 
 
 def test_a_running_build_is_listed_refused_and_cancelled(
-    stack: LocalStack, iso: MakeIso, run: Run
+    stack: EmulatedStack, iso: MakeIso, run: Run
 ) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
@@ -88,7 +90,7 @@ def test_a_running_build_is_listed_refused_and_cancelled(
 
 
 def test_an_import_that_waits_is_cancelled_before_it_has_a_build(
-    stack: LocalStack, iso: MakeIso, run: Run
+    stack: EmulatedStack, iso: MakeIso, run: Run
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="TooManyRequestsException", times=999)
     key = stack.upload(iso())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tools.probe import __main__ as probe
 
 Run = Callable[..., tuple[int, dict[str, tuple[str, str]], str]]
@@ -25,7 +25,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def left(stack: LocalStack) -> list[str]:
+def left(stack: EmulatedStack) -> list[str]:
     """The probe's remaining objects, unfinished uploads and rules."""
     s3, events = stack.client("s3"), stack.client("events")
     where = {"Bucket": stack.bucket}
@@ -36,7 +36,7 @@ def left(stack: LocalStack) -> list[str]:
     return [each for each in keys if each.startswith("isodrop-probe")]
 
 
-def test_each_point_is_probed_and_cleaned_up(stack: LocalStack, run: Run) -> None:
+def test_each_point_is_probed_and_cleaned_up(stack: EmulatedStack, run: Run) -> None:
     status, points, _ = run("--yes")
     assert {name: result for name, (result, _) in points.items()} == {
         "definition": "matches",
@@ -53,7 +53,7 @@ def test_each_point_is_probed_and_cleaned_up(stack: LocalStack, run: Run) -> Non
 
 
 def test_without_consent_nothing_is_written(
-    stack: LocalStack, run: Run, monkeypatch: pytest.MonkeyPatch
+    stack: EmulatedStack, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builtins.input", lambda _: "no")
     status, points, question = run()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from isodrop_local.iso_maker import business_editions, make_iso
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ MOST_MEMORY = 2 << 30
 
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
 def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
-    stack: LocalStack, iso: MakeIso, layout: str
+    stack: EmulatedStack, iso: MakeIso, layout: str
 ) -> None:
     big_iso = iso(layout=layout, size=BIG)
     stack.link(big_iso)
@@ -35,7 +35,7 @@ def test_an_iso_of_five_gigabytes_is_read_by_a_few_ranges(
 
 
 def test_inspect_of_an_object_agrees_with_what_the_stack_imports(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     # Given an uploaded ISO, and a shell with the environment of `make local`
     big_iso = iso(size=BIG)

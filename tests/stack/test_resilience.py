@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from isodrop.codes import Code
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.resilience.emulator_run import EmulatorRun, inject
 from tests.resilience.oracle import find_violations
 from tests.resilience.schedule import MAX_CONSECUTIVE_FAILURES, FaultKind, PlannedFault, Schedule
@@ -43,7 +43,7 @@ def data(answer: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
+def builds_of(stack: EmulatedStack, key: str) -> list[dict[str, Any]]:
     return [
         build
         for build in stack.image_builder.builds()
@@ -51,7 +51,7 @@ def builds_of(stack: LocalStack, key: str) -> list[dict[str, Any]]:
     ]
 
 
-def the_only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
+def the_only_answer(stack: EmulatedStack, key: str) -> dict[str, Any]:
     """Wait for a key's answer, and check that there is no other."""
     stack.wait_for_answer(key, timeout=60)
     stack.settle(60)
@@ -62,7 +62,7 @@ def the_only_answer(stack: LocalStack, key: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_failing_in_every_way_gives_one_build_and_one_answer(
-    stack: LocalStack, iso: MakeIso, call: str
+    stack: EmulatedStack, iso: MakeIso, call: str
 ) -> None:
     for kind in (*WITHOUT_EFFECT, *WITH_EFFECT):
         inject(stack, PlannedFault(call, kind, 0))
@@ -76,7 +76,7 @@ def test_a_call_failing_in_every_way_gives_one_build_and_one_answer(
 
 @pytest.mark.parametrize("kind", WITH_EFFECT)
 def test_an_import_failing_in_every_way_gives_one_build_and_one_answer(
-    stack: LocalStack, iso: MakeIso, kind: FaultKind
+    stack: EmulatedStack, iso: MakeIso, kind: FaultKind
 ) -> None:
     for each in (*WITHOUT_EFFECT, kind):
         inject(stack, PlannedFault("imagebuilder.ImportDiskImage", each, 0))
@@ -89,7 +89,7 @@ def test_an_import_failing_in_every_way_gives_one_build_and_one_answer(
 
 
 def test_an_invocation_whose_result_is_lost_runs_beside_the_next(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     inject(stack, PlannedFault("lambda.Invoke", FaultKind.RESPONSE_LOST, 0, 2))
     inject(stack, PlannedFault("lambda.Invoke", FaultKind.KILLED_BEFORE, 0, 1))
@@ -101,7 +101,7 @@ def test_an_invocation_whose_result_is_lost_runs_beside_the_next(
 
 
 def test_fifty_copies_of_one_event_give_one_build_and_one_answer(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     before = len(stack.executions())
     stack.deliver_next(*([0.0] * 50))
@@ -113,7 +113,9 @@ def test_fifty_copies_of_one_event_give_one_build_and_one_answer(
     assert len(stack.executions()) == before + 50
 
 
-def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, iso: MakeIso) -> None:
+def test_events_out_of_order_for_one_key_are_each_answered(
+    stack: EmulatedStack, iso: MakeIso
+) -> None:
     stack.deliver_next(1.0)
     stack.deliver_next(0.0, 1.5)
     key = stack.upload(iso(), "out-of-order.iso")
@@ -126,7 +128,9 @@ def test_events_out_of_order_for_one_key_are_each_answered(stack: LocalStack, is
     assert kinds == ["succeeded", "succeeded"]
 
 
-def test_an_answer_that_the_bus_refuses_is_published_again(stack: LocalStack, iso: MakeIso) -> None:
+def test_an_answer_that_the_bus_refuses_is_published_again(
+    stack: EmulatedStack, iso: MakeIso
+) -> None:
     inject(stack, PlannedFault("events.PutEvents", FaultKind.NOTHING_ACCEPTED, 0, 8))
 
     key = stack.upload(iso())
@@ -136,7 +140,7 @@ def test_an_answer_that_the_bus_refuses_is_published_again(stack: LocalStack, is
 
 
 def test_a_function_that_cannot_be_loaded_ends_in_an_answer(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     inject(stack, PlannedFault("lambda.Invoke", FaultKind.UNLOADABLE, 0, 5))
 
@@ -148,7 +152,7 @@ def test_a_function_that_cannot_be_loaded_ends_in_an_answer(
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_guarantee_is_violated_while_processes_are_killed(
-    deployed: LocalStack, seed: int
+    deployed: EmulatedStack, seed: int
 ) -> None:
     schedule = Schedule.of(seed)
     assert schedule.kills

@@ -21,7 +21,7 @@ from isodrop_cli import operations
 from isodrop_cli.main import main
 from isodrop_local.faults import LOST_RESPONSE
 from isodrop_local.iso_maker import business_editions, make_iso, server_editions
-from isodrop_local.stack import LocalStack, StackError
+from isodrop_local.stack import EmulatedStack, StackError
 from tests.support.policies import (
     Call,
     Grant,
@@ -96,7 +96,7 @@ class Walk:
     calls: Mapping[str, list[Call]]
 
 
-def policies_of(stack: LocalStack) -> tuple[dict[str, list[Statement]], dict[str, str]]:
+def policies_of(stack: EmulatedStack) -> tuple[dict[str, list[Statement]], dict[str, str]]:
     """The statements of the stack's roles and policies, and the roles' names."""
     iam, found = stack.client("iam"), {}
     names: dict[str, str] = {}
@@ -128,7 +128,7 @@ def _statements(document: Any) -> list[Statement]:
     return listed(plain["Statement"])
 
 
-def operator_session(stack: LocalStack, name: str) -> dict[str, str]:
+def operator_session(stack: EmulatedStack, name: str) -> dict[str, str]:
     """The environment of a role that has only the operators' policy."""
     iam = stack.client("iam")
     trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
@@ -147,9 +147,9 @@ def operator_session(stack: LocalStack, name: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedStack]:
     """A stack with a distribution, UEFI data and an allow-list, and a prefix in its bucket."""
-    with LocalStack(wait_scale=0.001, files=[tmp_path_factory.getbasetemp()]) as stack:
+    with EmulatedStack(wait_scale=0.001, files=[tmp_path_factory.getbasetemp()]) as stack:
         s3 = stack.client("s3")
         s3.create_bucket(Bucket=LISTS)
         s3.put_bucket_versioning(Bucket=LISTS, VersioningConfiguration={"Status": "Enabled"})
@@ -177,7 +177,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="module")
-def them(started: LocalStack) -> Iterator[LocalStack]:
+def them(started: EmulatedStack) -> Iterator[EmulatedStack]:
     """The stack, while this process is an operator."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in operator_session(started, OPERATOR).items():
@@ -190,7 +190,7 @@ def them(started: LocalStack) -> Iterator[LocalStack]:
 class Walker:
     """The test of the roles: uploads as the account, and operates as an operator."""
 
-    stack: LocalStack
+    stack: EmulatedStack
     folder: Path
 
     def iso(self, number: int) -> Path:
@@ -304,7 +304,7 @@ class Walker:
 
 
 @pytest.fixture(scope="module")
-def walk(them: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Walk:
+def walk(them: EmulatedStack, tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Do once everything that the stack does; then delete it."""
     walker = Walker(them, tmp_path_factory.mktemp("walk"))
     walker.import_isos()
@@ -322,7 +322,7 @@ def walk(them: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Walk:
 
 
 @pytest.fixture(scope="module")
-def theirs(them: LocalStack) -> boto3.Session:
+def theirs(them: EmulatedStack) -> boto3.Session:
     """A session of an operator, outside of the walk, for forbidden calls."""
     keys = operator_session(them, "somebody-who-tries")
     return boto3.Session(
@@ -341,7 +341,7 @@ def is_denied(call: Callable[..., Any], **given: Any) -> bool:
 
 @pytest.mark.parametrize("partition", ["UPLOAD#x", "ATTEMPTS#x", "IMAGE#x", "BUILDS", "XCANCEL#"])
 def test_operators_write_only_cancellations(
-    them: LocalStack, theirs: boto3.Session, partition: str
+    them: EmulatedStack, theirs: boto3.Session, partition: str
 ) -> None:
     table = theirs.resource("dynamodb").Table(them.outputs["LedgerTableName"])
     key = {"pk": partition, "sk": "RUN#000000"}
@@ -363,7 +363,7 @@ def test_operators_write_only_cancellations(
     assert is_denied(client.batch_write_item, RequestItems=requests)
 
 
-def test_operators_cancel_no_build_of_others(them: LocalStack, theirs: boto3.Session) -> None:
+def test_operators_cancel_no_build_of_others(them: EmulatedStack, theirs: boto3.Session) -> None:
     them.client("s3").put_object(Bucket=LISTS, Key="theirs.iso", Body=b"")
     them.image_builder.hold("BUILDING")
     foreign = them.client("imagebuilder").import_disk_image(
@@ -386,7 +386,7 @@ def test_operators_cancel_no_build_of_others(them: LocalStack, theirs: boto3.Ses
     assert not them.image_builder.calls("CancelImageCreation")
 
 
-def test_operators_list_no_other_folder(them: LocalStack, theirs: boto3.Session) -> None:
+def test_operators_list_no_other_folder(them: EmulatedStack, theirs: boto3.Session) -> None:
     s3 = theirs.client("s3")
 
     assert not is_denied(s3.list_objects_v2, Bucket=them.bucket, Prefix="isos/")

@@ -19,7 +19,7 @@ from isodrop.codes import Code
 from isodrop.text import clean_tag_value
 from isodrop_local.interpreter import interpreter
 from isodrop_local.packaging import ROOT
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.support.rie import Layout, Runtime, emulator, layout
 
 pytestmark = pytest.mark.skipif(
@@ -39,7 +39,7 @@ def on() -> Iterator[Layout]:
 
 
 @pytest.fixture(scope="module")
-def import_iso(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
+def import_iso(deployed: EmulatedStack, on: Layout) -> Iterator[Runtime]:
     code = ROOT / "functions" / "import_iso"
     # Uploads are in a bucket without a rule, so this function accepts those of any bucket.
     with Runtime.of(deployed, "ImportIso", code, on, without=["UPLOAD_BUCKET"]) as runtime:
@@ -47,21 +47,21 @@ def import_iso(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
 
 
 @pytest.fixture(scope="module")
-def report_build(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
+def report_build(deployed: EmulatedStack, on: Layout) -> Iterator[Runtime]:
     code = ROOT / "functions" / "report_build"
     with Runtime.of(deployed, "ReportBuild", code, on) as runtime:
         yield runtime
 
 
 @pytest.fixture(scope="module")
-def sweep(deployed: LocalStack, on: Layout) -> Iterator[Runtime]:
+def sweep(deployed: EmulatedStack, on: Layout) -> Iterator[Runtime]:
     code = ROOT / "functions" / "sweep"
     with Runtime.of(deployed, "Sweep", code, on) as runtime:
         yield runtime
 
 
 @pytest.fixture
-def uploaded(stack: LocalStack, make_unique_iso: Callable[..., Path]) -> Iterator[Uploaded]:
+def uploaded(stack: EmulatedStack, make_unique_iso: Callable[..., Path]) -> Iterator[Uploaded]:
     """Put an ISO at the key of an event's file; return the event, for that object."""
     s3 = stack.client("s3")
     bucket = f"plain-{uuid.uuid4()}"
@@ -82,7 +82,7 @@ def file(name: str) -> Event:
     return found
 
 
-def addressed_to(event: Event, stack: LocalStack, bucket: str, iso: Path) -> Event:
+def addressed_to(event: Event, stack: EmulatedStack, bucket: str, iso: Path) -> Event:
     """Upload under the event's key; return the event with that object's bucket and attributes."""
     s3, key = stack.client("s3"), event["detail"]["object"]["key"]
     s3.upload_file(str(iso), bucket, key)
@@ -107,7 +107,7 @@ def executed(upload: Event) -> Event:
     return {**upload, "executionArn": file("report-started.json")["executionArn"]}
 
 
-def wait_for_event(stack: LocalStack, upload: Event, kind: str) -> Event:
+def wait_for_event(stack: EmulatedStack, upload: Event, kind: str) -> Event:
     """Wait for an event about an upload."""
     bucket = upload["detail"]["bucket"]["name"]
 
@@ -124,7 +124,7 @@ def wait_for_event(stack: LocalStack, upload: Event, kind: str) -> Event:
     return event
 
 
-def status(stack: LocalStack, build: str) -> str:
+def status(stack: EmulatedStack, build: str) -> str:
     """Get the status of a build from the stack's Image Builder."""
     image = stack.client("imagebuilder").get_image(imageBuildVersionArn=build)["image"]
     found: str = image["state"]["status"]
@@ -135,7 +135,7 @@ def status(stack: LocalStack, build: str) -> str:
 
 
 def test_a_good_iso_is_tracked_to_an_existing_build(
-    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload, as `sam local invoke` passes it: the bare event
     upload = uploaded("good.json")
@@ -168,7 +168,7 @@ def test_a_scan_result_decides_whether_its_upload_is_inspected(
 
 
 def test_the_same_event_in_the_same_execution_gives_the_same_build(
-    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given
     upload = uploaded("good.json")
@@ -182,7 +182,7 @@ def test_the_same_event_in_the_same_execution_gives_the_same_build(
 
 
 def test_a_repeat_by_another_execution_has_no_effect(
-    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload that an execution has claimed
     upload = uploaded("good.json")
@@ -195,7 +195,7 @@ def test_a_repeat_by_another_execution_has_no_effect(
 
 
 def test_a_retry_is_an_import_with_its_overrides(
-    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload that has its build
     upload = uploaded("good.json")
@@ -210,7 +210,7 @@ def test_a_retry_is_an_import_with_its_overrides(
 
 
 def test_an_odd_key_is_imported_by_its_copy(
-    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given a key with spaces, a plus, Unicode and text like an escape
     upload = uploaded("odd-key.json")
@@ -228,7 +228,7 @@ def test_an_odd_key_is_imported_by_its_copy(
 
 
 def test_a_throttle_has_the_name_that_the_state_machine_retries(
-    stack: LocalStack, import_iso: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an Image Builder that throttles for longer than the client retries
     upload = uploaded("good.json")
@@ -260,7 +260,7 @@ def test_an_event_that_is_not_an_upload_is_refused(
 
 
 def test_a_build_is_published_from_its_start_to_its_answer(
-    stack: LocalStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload that the execution of the reports has claimed
     upload = uploaded("good.json")
@@ -289,7 +289,7 @@ def test_a_build_is_published_from_its_start_to_its_answer(
 
 
 def test_an_arm64_iso_is_answered_with_why_not(
-    stack: LocalStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, import_iso: Runtime, report_build: Runtime, uploaded: Uploaded
 ) -> None:
     # Given
     upload = uploaded("arm64.json", architecture="arm64")
@@ -304,7 +304,7 @@ def test_an_arm64_iso_is_answered_with_why_not(
 
 
 def test_a_failed_execution_is_answered(
-    stack: LocalStack, report_build: Runtime, uploaded: Uploaded
+    stack: EmulatedStack, report_build: Runtime, uploaded: Uploaded
 ) -> None:
     # Given an upload whose first function timed out before it could claim anything
     upload = uploaded("good.json")

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from isodrop_local.faults import LOST_RESPONSE
-from isodrop_local.stack import LocalStack, credentials
+from isodrop_local.stack import EmulatedStack, credentials
 from tests.support.s3_copy import COMPOSITE, KEY, SOURCE, Copy, S3CopyTests, S3Setup, refused
 
 Put = Callable[[str, bytes], tuple[str, str]]
@@ -21,13 +21,13 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with LocalStack(wait_scale=0.01, files=[tmp_path_factory.getbasetemp()]) as started:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedStack]:
+    with EmulatedStack(wait_scale=0.01, files=[tmp_path_factory.getbasetemp()]) as started:
         yield started
 
 
 @pytest.fixture
-def source(emulator: LocalStack) -> str:
+def source(emulator: EmulatedStack) -> str:
     """An empty versioned bucket."""
     s3, name = emulator.client("s3"), f"source-{next(_numbers)}"
     s3.create_bucket(Bucket=name)
@@ -36,21 +36,21 @@ def source(emulator: LocalStack) -> str:
 
 
 @pytest.fixture
-def target(emulator: LocalStack) -> str:
+def target(emulator: EmulatedStack) -> str:
     """An empty bucket."""
     name = f"target-{next(_numbers)}"
     emulator.client("s3").create_bucket(Bucket=name)
     return name
 
 
-def a_world(emulator: LocalStack, source: str, target: str, put: Put) -> Iterator[S3Setup]:
+def a_world(emulator: EmulatedStack, source: str, target: str, put: Put) -> Iterator[S3Setup]:
     yield S3Setup(emulator.client("s3"), source, target, put, emulator.s3_behavior)
     emulator.s3_behavior(repeats_response=False, small_ranges=True)
 
 
 class TestInMemory(S3CopyTests):
     @pytest.fixture
-    def s3_setup(self, emulator: LocalStack, source: str, target: str) -> Iterator[S3Setup]:
+    def s3_setup(self, emulator: EmulatedStack, source: str, target: str) -> Iterator[S3Setup]:
         def put(key: str, body: bytes) -> tuple[str, str]:
             made = emulator.client("s3").put_object(Bucket=source, Key=key, Body=body)
             return made["VersionId"], made["ETag"]
@@ -59,7 +59,7 @@ class TestInMemory(S3CopyTests):
 
 
 @pytest.fixture
-def linked(emulator: LocalStack, source: str, target: str, tmp_path: Path) -> Iterator[S3Setup]:
+def linked(emulator: EmulatedStack, source: str, target: str, tmp_path: Path) -> Iterator[S3Setup]:
     """A world whose source objects are files."""
 
     def put(key: str, body: bytes) -> tuple[str, str]:
@@ -97,7 +97,7 @@ class TestByReference(S3CopyTests):
         assert linked.s3.get_object(**which)["Body"].read() == SOURCE
 
     def test_bytes_that_s3_reads_to_copy_are_not_counted_as_requested(
-        self, emulator: LocalStack, linked: S3Setup
+        self, emulator: EmulatedStack, linked: S3Setup
     ) -> None:
         """So that tests can check how much of an ISO was read."""
         copy = Copy(linked, *linked.put("a folder/src.iso", SOURCE))
@@ -110,7 +110,7 @@ class TestByReference(S3CopyTests):
         assert emulator.control("objects/reads", request) == [[5, 5]]
 
     def test_a_big_object_is_copied_in_little_memory(
-        self, emulator: LocalStack, source: str, target: str, tmp_path: Path
+        self, emulator: EmulatedStack, source: str, target: str, tmp_path: Path
     ) -> None:
         """Two sparse gigabytes in parts of 128 MiB, sixteen at once."""
         size, part = 2 << 30, 128 << 20
@@ -149,20 +149,20 @@ class TestByReference(S3CopyTests):
         assert resident(emulator, "VmHWM") - before < 64 << 20
 
 
-def process(emulator: LocalStack) -> Path:
+def process(emulator: EmulatedStack) -> Path:
     """The /proc folder of the emulator's process."""
     assert emulator._server
     return Path(f"/proc/{emulator._server.pid}")
 
 
-def resident(emulator: LocalStack, which: str) -> int:
+def resident(emulator: EmulatedStack, which: str) -> int:
     """The emulator's memory (VmRSS) or its maximum (VmHWM), in bytes."""
     status = (process(emulator) / "status").read_text().splitlines()
     (line,) = [line for line in status if line.startswith(f"{which}:")]
     return int(line.split()[1]) << 10
 
 
-def forget_peak(emulator: LocalStack) -> None:
+def forget_peak(emulator: EmulatedStack) -> None:
     """Reset VmHWM, see proc_pid_clear_refs(5)."""
     (process(emulator) / "clear_refs").write_text("5")
 
@@ -171,7 +171,7 @@ class TestFaults:
     """Each call of a copy can fail for a function, and for no other caller."""
 
     @pytest.fixture
-    def copy(self, emulator: LocalStack, linked: S3Setup) -> Copy:
+    def copy(self, emulator: EmulatedStack, linked: S3Setup) -> Copy:
         """A copy whose caller looks like a function to the emulator."""
         version, etag = linked.put("a folder/src.iso", SOURCE)
         session: Any = boto3.session.Session(**credentials())
@@ -228,7 +228,7 @@ class TestFaults:
         ],
     )
     def test_a_call_can_go_wrong(
-        self, emulator: LocalStack, copy: Copy, operation: str, call: Callable[[Copy], Any]
+        self, emulator: EmulatedStack, copy: Copy, operation: str, call: Callable[[Copy], Any]
     ) -> None:
         if operation != "CreateMultipartUpload":
             copy.begin()
@@ -238,7 +238,9 @@ class TestFaults:
         assert emulator.faults_left() == 0
         assert emulator.counts()[f"s3.{operation}"] == before + 1
 
-    def test_the_answer_to_a_completion_can_be_lost(self, emulator: LocalStack, copy: Copy) -> None:
+    def test_the_answer_to_a_completion_can_be_lost(
+        self, emulator: EmulatedStack, copy: Copy
+    ) -> None:
         copy.begin()
         parts = copy.parts()
         emulator.fail_next("s3", "CompleteMultipartUpload", code=LOST_RESPONSE, committed=True)
@@ -249,7 +251,9 @@ class TestFaults:
         assert head["ChecksumSHA256"] == COMPOSITE
         assert refused(lambda: copy.complete(parts)) == (404, "NoSuchUpload")
 
-    def test_a_completion_can_fail_after_status_200(self, emulator: LocalStack, copy: Copy) -> None:
+    def test_a_completion_can_fail_after_status_200(
+        self, emulator: EmulatedStack, copy: Copy
+    ) -> None:
         """API_CompleteMultipartUpload.html: the body of a 200 can contain an error."""
         copy.begin()
         parts = copy.parts()

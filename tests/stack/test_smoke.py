@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso
 from tools.smoke import __main__ as smoke
 
@@ -36,7 +36,7 @@ def results(out: str) -> dict[str, str]:
 
 
 def test_a_good_iso_is_built_once_and_each_point_is_reported(
-    stack: LocalStack, iso: MakeIso, run: Run
+    stack: EmulatedStack, iso: MakeIso, run: Run
 ) -> None:
     path = iso()
     # A build that ends before it is polled shows no steps, so this one waits until they were read.
@@ -77,7 +77,7 @@ def test_a_good_iso_is_built_once_and_each_point_is_reported(
 
 
 def test_a_failed_build_shows_the_error_of_step_functions(
-    stack: LocalStack, iso: MakeIso, run: Run
+    stack: EmulatedStack, iso: MakeIso, run: Run
 ) -> None:
     stack.image_builder.fail_next_build(message="Setup found no TPM.")
     status, out, _ = run(iso(), "--yes")
@@ -87,7 +87,7 @@ def test_a_failed_build_shows_the_error_of_step_functions(
 
 
 def test_no_build_starts_without_consent_or_in_ci(
-    stack: LocalStack, iso: MakeIso, run: Run, monkeypatch: pytest.MonkeyPatch
+    stack: EmulatedStack, iso: MakeIso, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = iso()
     monkeypatch.setattr("builtins.input", lambda _: "no")
@@ -106,7 +106,7 @@ def test_no_build_starts_without_consent_or_in_ci(
 
 
 def test_no_build_starts_where_doctor_finds_a_fault(
-    stack: LocalStack, iso: MakeIso, run: Run
+    stack: EmulatedStack, iso: MakeIso, run: Run
 ) -> None:
     events = stack.client("events")
     rules = events.list_rule_names_by_target(TargetArn=stack.outputs["ImportStateMachineArn"])
@@ -120,7 +120,7 @@ def test_no_build_starts_where_doctor_finds_a_fault(
     assert "fix the errors first" in why
 
 
-def builds_of(stack: LocalStack, name: str) -> list[dict[str, Any]]:
+def builds_of(stack: EmulatedStack, name: str) -> list[dict[str, Any]]:
     """The builds of the ISO that was uploaded under a name."""
     return [
         each

@@ -8,7 +8,7 @@ import pytest
 
 from isodrop.codes import Code
 from isodrop_local.iso_maker import server_editions
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso
 
 
@@ -17,12 +17,12 @@ def data(answer: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def rules(stack: LocalStack) -> list[dict[str, Any]]:
+def rules(stack: EmulatedStack) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = stack.client("events").list_rules()["Rules"]
     return [rule for rule in found if not rule["Name"].startswith("subscriber-")]
 
 
-def execution_of(stack: LocalStack, key: str) -> str | None:
+def execution_of(stack: EmulatedStack, key: str) -> str | None:
     states = stack.client("stepfunctions")
     for each in stack.executions()[::-1]:
         response = states.describe_execution(executionArn=each["executionArn"])
@@ -31,14 +31,14 @@ def execution_of(stack: LocalStack, key: str) -> str | None:
     return None
 
 
-def sweep_until_answered(stack: LocalStack, key: str) -> dict[str, Any]:
+def sweep_until_answered(stack: EmulatedStack, key: str) -> dict[str, Any]:
     """Sweep until a key has its answer, as the schedule does."""
     stack.wait_for(lambda: stack.sweep() and stack.answers(key))
     return stack.wait_for_answer(key)
 
 
 @pytest.fixture
-def disabled(stack: LocalStack) -> Iterator[LocalStack]:
+def disabled(stack: EmulatedStack) -> Iterator[EmulatedStack]:
     """The stack while its rule is disabled."""
     (name,) = stack.client("events").list_rule_names_by_target(
         TargetArn=stack.outputs["ImportStateMachineArn"]
@@ -48,7 +48,7 @@ def disabled(stack: LocalStack) -> Iterator[LocalStack]:
     stack.client("events").enable_rule(Name=name)
 
 
-def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
+def test_the_sweep_has_a_schedule(stack: EmulatedStack) -> None:
     (rule,) = (rule for rule in rules(stack) if rule.get("ScheduleExpression"))
 
     (target,) = stack.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
@@ -58,7 +58,7 @@ def test_the_sweep_has_a_schedule(stack: LocalStack) -> None:
 
 
 def test_an_iso_uploaded_while_the_rule_was_off_is_swept(
-    disabled: LocalStack, iso: MakeIso
+    disabled: EmulatedStack, iso: MakeIso
 ) -> None:
     disabled.sweep()
     key = disabled.upload(iso(), "Drücke/while off + 100%41.ISO")
@@ -72,7 +72,7 @@ def test_an_iso_uploaded_while_the_rule_was_off_is_swept(
 
 
 def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(
-    disabled: LocalStack, iso: MakeIso
+    disabled: EmulatedStack, iso: MakeIso
 ) -> None:
     published = disabled.subscribe(
         "late", {"source": ["aws.s3"], "detail-type": ["Object Created"]}
@@ -92,7 +92,7 @@ def test_s3s_event_that_comes_after_the_sweep_is_a_repeat(
 
 
 def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     stack.image_builder.hold("BUILDING")
     key = stack.upload(iso())
@@ -112,7 +112,7 @@ def test_an_execution_aborted_by_hand_is_answered_with_how_its_build_ended(
 
 
 def test_an_execution_aborted_before_its_build_is_answered_with_that(
-    stack: LocalStack, iso: MakeIso
+    stack: EmulatedStack, iso: MakeIso
 ) -> None:
     stack.image_builder.fail_next("ImportDiskImage", code="TooManyRequestsException", times=999)
     key = stack.upload(iso())

@@ -11,7 +11,7 @@ from botocore.client import BaseClient
 from isodrop_cli import operations, resumable_upload
 from isodrop_cli.main import main
 from isodrop_local.iso_maker import server_editions
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.stack.conftest import MakeIso
 
 Run = Callable[..., tuple[int, list[dict[str, Any]]]]
@@ -59,7 +59,7 @@ def run(
 
 
 def test_an_upload_interrupted_twice_is_resumed_and_followed_to_its_answer(
-    stack: LocalStack, iso: MakeIso, run: Run, sent: list[int]
+    stack: EmulatedStack, iso: MakeIso, run: Run, sent: list[int]
 ) -> None:
     path = iso()
     os.truncate(path, 10 * PART)

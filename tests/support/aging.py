@@ -1,11 +1,11 @@
 """Makes builds older in the ledger: some waits of isodrop last ten minutes on the stack, too."""
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 
 LONG_AGO = "2026-11-01T00:00:00.000+00:00"
 
 
-def aged(stack: LocalStack, arn: str, attribute: str) -> bool:
+def aged(stack: EmulatedStack, arn: str, attribute: str) -> bool:
     """Move a time of a build's record into the past: ``buildRecordedAt`` or ``availableAt``.
 
     Returns whether the record has that time.

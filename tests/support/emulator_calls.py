@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from isodrop_local.stack import LocalStack, credentials
+from isodrop_local.stack import EmulatedStack, credentials
 
 ROLE = "arn:aws:iam::123456789012:role/any"
 INVOKE = "arn:aws:states:::lambda:invoke"
@@ -33,7 +33,7 @@ class Bare:
         return session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]  # any
 
 
-def make_function(emulator: LocalStack | Bare, body: str, **settings: Any) -> str:
+def make_function(emulator: EmulatedStack | Bare, body: str, **settings: Any) -> str:
     """Deploy a function whose handler has this body; return its ARN."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     made = emulator.client("lambda").create_function(
@@ -47,7 +47,7 @@ def make_function(emulator: LocalStack | Bare, body: str, **settings: Any) -> st
     return str(made["FunctionArn"])
 
 
-def make_machine(emulator: LocalStack | Bare, states: dict[str, Any], start: str) -> str:
+def make_machine(emulator: EmulatedStack | Bare, states: dict[str, Any], start: str) -> str:
     definition = {"QueryLanguage": "JSONata", "StartAt": start, "States": states}
     made = emulator.client("stepfunctions").create_state_machine(
         name=f"m-{uuid.uuid4().hex[:8]}", definition=json.dumps(definition), roleArn=ROLE
@@ -55,7 +55,7 @@ def make_machine(emulator: LocalStack | Bare, states: dict[str, Any], start: str
     return str(made["stateMachineArn"])
 
 
-def run(emulator: LocalStack, states: dict[str, Any], start: str, given: object = None) -> Any:
+def run(emulator: EmulatedStack, states: dict[str, Any], start: str, given: object = None) -> Any:
     """Run a state machine to its end; return its output, or its error's name."""
     states_client = emulator.client("stepfunctions")
     execution = states_client.start_execution(
@@ -65,7 +65,7 @@ def run(emulator: LocalStack, states: dict[str, Any], start: str, given: object 
     return json.loads(ended["output"]) if ended["status"] == "SUCCEEDED" else ended["error"]
 
 
-def over(emulator: LocalStack, execution: str) -> Any:
+def over(emulator: EmulatedStack, execution: str) -> Any:
     found = emulator.client("stepfunctions").describe_execution(executionArn=execution)
     return found if found["status"] != "RUNNING" else None
 

@@ -17,15 +17,15 @@ from moto.s3 import models, responses
 from isodrop_local.s3_multipart import (
     Behavior,
     Part,
+    PendingUpload,
     S3ResponseError,
-    Target,
     check_completion,
     check_creation,
     check_part_number,
     check_source,
     check_upload_part,
     copied_range,
-    delete_marker,
+    delete_marker_error,
     lower_keys,
     no_such_upload,
     sha256,
@@ -139,7 +139,7 @@ def upload_part_copy(self: Any, behavior: Behavior) -> HttpResponse:
     named = {"version_id": version, "return_delete_marker": True}
     source = self.backend.get_object(bucket, name, **named)
     if version and isinstance(source, models.FakeDeleteMarker):
-        raise delete_marker()
+        raise delete_marker_error()
     if source is None or isinstance(source, models.FakeDeleteMarker):
         kind = "Version" if version else "Key"
         message = f"The specified {kind.lower()} does not exist."
@@ -245,7 +245,7 @@ def _post(self: Any, behavior: Behavior, *arguments: Any) -> HttpResponse:
             return _completed(self, current)
         multipart = _multipart(self)
         if _algorithm(multipart) == "SHA256":
-            target = Target(
+            target = PendingUpload(
                 parts=_parts(multipart),
                 algorithm="SHA256",
                 exists=current is not None,

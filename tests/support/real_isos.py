@@ -158,7 +158,7 @@ def truncated(part: float) -> Callable[[], Image]:
 
     def make() -> Image:
         image = business()()
-        return image.truncated(int(image.size * part))
+        return image.resized(int(image.size * part))
 
     return make
 

@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 
 from isodrop_local.interpreter import install_runtime_client, interpreter
 from isodrop_local.packaging import ROOT, built_layer
-from isodrop_local.stack import ACCOUNT, REGION, LocalStack
+from isodrop_local.stack import ACCOUNT, REGION, EmulatedStack
 
 PYTHON: Final = (interpreter().path, "-S", "-s")
 """Without site-packages."""
@@ -126,7 +126,7 @@ class Runtime:
     @classmethod
     def of(
         cls,
-        stack: LocalStack,
+        stack: EmulatedStack,
         name: str,
         code: Path,
         on: Layout,

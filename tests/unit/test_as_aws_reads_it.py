@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, source, transform
+from isodrop_local.template import ROOT, read_template, transform
 from tools.resolved_template import resolve, resolve_plain
 
 EXAMPLES = sorted(ROOT.glob("examples/*/template.yaml"))
@@ -26,7 +26,7 @@ def named(path: Path) -> str:
 
 
 def resources(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, resource in source(path)["Resources"].items():
+    for name, resource in read_template(path)["Resources"].items():
         if resource["Type"] == kind:
             yield name, resource["Properties"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, source, transform
+from isodrop_local.template import ROOT, read_template, transform
 from tests.support.event_patterns import MAX_COMPLEXITY, complexity
 from tools.resolved_template import resolve
 
@@ -63,5 +63,5 @@ def test_the_rule_is_not_too_complex_whatever_the_prefix(prefix: str) -> None:
     "path", sorted(ROOT.glob("examples/*/template.yaml")), ids=lambda path: path.parent.name
 )
 def test_no_rule_of_an_example_is_too_complex(path: Any) -> None:
-    for name, pattern in rules(transform(source(path))):
+    for name, pattern in rules(transform(read_template(path))):
         assert complexity(pattern) <= MAX_COMPLEXITY, name

@@ -10,7 +10,7 @@ import pytest
 from isodrop.aws.metrics import NAMESPACE, Metrics
 from isodrop.codes import Code
 from isodrop.domain.sweep_summary import SweepSummary
-from isodrop_local.template import ROOT, source
+from isodrop_local.template import ROOT, read_template
 from tools.resolved_template import Resolved, resolve, resolve_plain
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:called-at-night"
@@ -63,7 +63,7 @@ OF_A_RESOURCE: dict[str, set[str]] = {
 @cache
 def operations(topic: str = "") -> Resolved:
     nested = resolve(AlarmTopicArn=topic, CreateDashboard="true").properties("MonitoringStack")
-    return resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
+    return resolve_plain(read_template(ROOT / "monitoring.yaml"), nested["Parameters"])
 
 
 def alarms(topic: str = "") -> dict[str, dict[str, Any]]:
@@ -84,9 +84,10 @@ def assert_there_is(namespace: str, name: str, dimensions: dict[str, str]) -> No
 
 def test_the_inlined_template_contains_the_operations_stack() -> None:
     assert (
-        source()["Resources"]["MonitoringStack"]["Properties"]["TemplateURL"] == "monitoring.yaml"
+        read_template()["Resources"]["MonitoringStack"]["Properties"]["TemplateURL"]
+        == "monitoring.yaml"
     )
-    declared = source(ROOT / "monitoring.yaml")["Parameters"]
+    declared = read_template(ROOT / "monitoring.yaml")["Parameters"]
     assert resolve().properties("MonitoringStack")["Parameters"].keys() == declared.keys()
     assert not re.search(r"[:\[] *[&*][a-z]", (ROOT / "monitoring.yaml").read_text()), (
         "CloudFormation takes no aliases where no SAM has read them"
@@ -190,7 +191,7 @@ def costs() -> dict[str, tuple[str, float]]:
 def test_the_table_of_idle_costs_counts_what_the_template_has() -> None:
     table = costs()
     parameters = resolve().properties("MonitoringStack")["Parameters"]
-    stack = resolve_plain(source(ROOT / "monitoring.yaml"), parameters)
+    stack = resolve_plain(read_template(ROOT / "monitoring.yaml"), parameters)
     # An alarm is charged for each metric that it uses.
     looked_at = sum(
         len(alarm.get("Metrics", ())) or 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, source, transform
+from isodrop_local.template import ROOT, read_template, transform
 from tests.support.policies import listed, reference
 from tools.resolved_template import Resolved, resolve, resolve_plain
 
@@ -78,7 +78,7 @@ def documents(made: Resolved) -> Iterator[tuple[str, dict[str, Any]]]:
 def template(path: Path) -> Resolved:
     if path.name == "template.yaml" and path.parent == ROOT:
         return resolve(**EVERYTHING)
-    plain = transform(source(path))
+    plain = transform(read_template(path))
     required = {
         name: parameter.get("AllowedValues", ["x" * 20])[0]
         for name, parameter in plain.get("Parameters", {}).items()

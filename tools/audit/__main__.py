@@ -18,7 +18,7 @@ licenses    of everything that is shipped, against tools/licenses.toml
 sbom        the layer's bill of materials, against CycloneDX's schema
 pip-audit   published vulnerabilities of locked packages; needs the network
 
-exceptions, each with its reason: tools/audit/exceptions.toml
+exemptions, each with its reason: tools/audit/exemptions.toml
 exit status: 0 all passed, 1 one failed or could not be run, 2 wrong usage
 """
 _libraries: Final = cache(layer.built_libraries)

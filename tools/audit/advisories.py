@@ -1,7 +1,7 @@
 """Runs pip-audit on the locked packages: whether a version has a published vulnerability.
 
 If an index does not have a package, pip-audit exits with 0 and a list of skipped packages, and it
-does not distinguish an index without vulnerabilities from one that publishes none. Neither may pass
+cannot tell packages without vulnerabilities from an index that publishes none. Neither may pass
 as an audit. So each skipped package fails the check, and a release with a known vulnerability is
 looked up first.
 https://github.com/pypa/pip-audit
@@ -21,7 +21,7 @@ KNOWN_BAD: Final = "urllib3==1.26.4"
 
 
 def check(exemptions: list[Exemption]) -> Outcome:
-    """Check all locked packages.
+    """Check the packages that are locked for the layer and for development.
 
     Raises
     ------
@@ -33,8 +33,8 @@ def check(exemptions: list[Exemption]) -> Outcome:
         canary.write_text(f"{KNOWN_BAD}\n")
         if not list(read(_report([canary]))):
             raise AuditError(
-                f"could not audit: the index knows no vulnerability of {KNOWN_BAD}, which has "
-                "some. It publishes none; use an index that does."
+                f"could not audit: the index reports no vulnerability of {KNOWN_BAD}, which "
+                "has some: it does not publish vulnerabilities. Use an index that does."
             )
     report = _report([Path(name) for name in LOCKS])
     scope = f"{len(report['dependencies'])} packages of {', '.join(LOCKS)}"

@@ -1,4 +1,4 @@
-"""Runs bandit on all code except tests.
+"""Runs bandit on all code except tests and examples.
 
 https://bandit.readthedocs.io/en/latest/plugins/
 """
@@ -32,7 +32,7 @@ def read(report: Any) -> Iterator[Finding]:
     Raises
     ------
     AuditError
-        It read nothing or not everything, or a comment makes an exception.
+        It read nothing or not everything, or a comment makes an exemption.
     """
     totals = report["metrics"]["_totals"]
     if report["errors"]:
@@ -41,7 +41,7 @@ def read(report: Any) -> Iterator[Finding]:
         raise AuditError("bandit read no code")
     if totals["nosec"] or totals["skipped_tests"]:
         raise AuditError(
-            "a comment suppresses a finding of bandit; exceptions belong in exceptions.toml"
+            "a comment suppresses a finding of bandit; exemptions belong in exemptions.toml"
         )
     for found in report["results"]:
         yield Finding(

@@ -1,4 +1,4 @@
-"""The findings of a check, its exceptions with their reasons, and its outcome."""
+"""The findings of a check, its exemptions with their reasons, and its outcome."""
 
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-EXCEPTIONS: Final = Path(__file__).with_name("exceptions.toml")
+EXEMPTIONS: Final = Path(__file__).with_name("exemptions.toml")
 _KEYS: Final = {"rule", "places", "reason", "only"}
 
 
 class AuditError(Exception):
-    """A check cannot be run, or its exceptions cannot be read; it counts as failed."""
+    """A check cannot be run, or its exemptions cannot be read; it counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """An exception, with its reason.
+    """An exemption, with its reason.
 
     Attributes
     ----------
@@ -88,8 +88,8 @@ class Outcome:
         return not self.problems
 
 
-def read_exemptions(check: str, path: Path = EXCEPTIONS) -> list[Exemption]:
-    """Read the exceptions of one check.
+def read_exemptions(check: str, path: Path = EXEMPTIONS) -> list[Exemption]:
+    """Read the exemptions of one check.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def read_exemptions(check: str, path: Path = EXCEPTIONS) -> list[Exemption]:
 
 
 def _parse(check: str, entry: dict[str, Any], name: str) -> list[Exemption]:
-    rule = entry.get("rule", "an exception without a rule")
+    rule = entry.get("rule", "an exemption without a rule")
     if not str(entry.get("reason", "")).strip():
         raise AuditError(f"{name}: {check}: {rule} has no reason")
     if entry.keys() - _KEYS or not entry.get("rule") or not entry.get("places"):
@@ -115,7 +115,7 @@ def _parse(check: str, entry: dict[str, Any], name: str) -> list[Exemption]:
 def apply_exemptions(
     findings: Iterable[Finding], exemptions: Sequence[Exemption], scope: str
 ) -> Outcome:
-    """Apply exceptions to findings.
+    """Apply exemptions to findings.
 
     Parameters
     ----------
@@ -127,17 +127,17 @@ def apply_exemptions(
     """
     used: set[Exemption] = set()
     problems = []
-    excepted = 0
+    exempted = 0
     for finding in findings:
         covering = {each for each in exemptions if each.covers(finding)}
         used |= covering
-        excepted += bool(covering)
+        exempted += bool(covering)
         if not covering:
             variant = f" ({finding.variant})" if finding.variant else ""
             problems.append(f"{finding.rule} {finding.where}{variant}: {finding.message}")
     problems += [
-        f"{each.rule} {each.place}: excepted, and no longer found; remove the exception"
+        f"{each.rule} {each.place}: exempted, and no longer found; remove the exemption"
         for each in exemptions
         if each not in used
     ]
-    return Outcome(f"{scope}; {excepted} findings excepted", tuple(dict.fromkeys(problems)))
+    return Outcome(f"{scope}; {exempted} findings exempted", tuple(dict.fromkeys(problems)))

@@ -122,7 +122,8 @@ def check_licenses(
     names = {name for libraries in parts.values() for name in libraries}
     problems += [f"{each}: no package of {part} has this license" for part, each in sorted(unused)]
     problems += [
-        f"{each}: stated, but not shipped" for each in sorted(policy.stated.keys() - names)
+        f"{each}: its license is stated, but it is not shipped"
+        for each in sorted(policy.stated.keys() - names)
     ]
     counts = ", ".join(f"{len(libraries)} of {part}" for part, libraries in parts.items())
     return Outcome(f"packages: {counts}", tuple(dict.fromkeys(problems)))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from isodrop_local.template import ROOT, source, transform
+from isodrop_local.template import ROOT, read_template, transform
 from tools.audit.findings import AuditError, Exemption, Finding, Outcome, apply_exemptions
 from tools.audit.programs import read_report
 from tools.inlined_stacks import inline_stacks
@@ -43,7 +43,7 @@ WRITTEN: Final = ("template.yaml", "monitoring.yaml")
 
 def variants() -> dict[str, dict[str, Any]]:
     """Resolve the template with its nested stacks, by the variant's name."""
-    plain = transform(inline_stacks(source(), lambda name: source(ROOT / name)))
+    plain = transform(inline_stacks(read_template(), lambda name: read_template(ROOT / name)))
     return {
         name: {
             "AWSTemplateFormatVersion": "2010-09-09",
@@ -81,7 +81,7 @@ def read(report: Any) -> Iterator[Finding]:
     Raises
     ------
     AuditError
-        It read nothing or not everything, or a template makes an exception.
+        It read nothing or not everything, or a template makes an exemption.
     """
     if not isinstance(report, dict) or not report.get("summary", {}).get("passed"):
         raise AuditError("checkov checked nothing")
@@ -89,7 +89,7 @@ def read(report: Any) -> Iterator[Finding]:
         raise AuditError(f"checkov could not read {report['results'].get('parsing_errors')}")
     if report["summary"]["skipped"]:
         raise AuditError(
-            "a template suppresses a finding itself; exceptions belong in exceptions.toml"
+            "a template suppresses a finding itself; exemptions belong in exemptions.toml"
         )
     for found in report["results"]["failed_checks"]:
         name = Path(found["file_path"]).name

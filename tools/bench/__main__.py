@@ -1,4 +1,4 @@
-"""Compares the reader with others and with a lower limit: ``make bench``."""
+"""Compares the reader with others and with a lower bound: ``make bench``."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ from isodrop_local.packaging import ROOT
 from tools.bench import calls, cold_start, growth, polling
 from tools.bench.pages import PAGE, put_head
 from tools.bench.readers import READERS, Cost, Places
-from tools.bench.tables import BOUND, OURS, quoting, table
+from tools.bench.tables import BOUND, OURS, table, with_figures
 
 README = ROOT / "README.md"
 KINDS = {
@@ -62,7 +62,7 @@ def filler() -> dict[str, bytes | Content]:
     return made
 
 
-def places(image: Image) -> tuple[Places, bytes]:
+def needed_ranges(image: Image) -> tuple[Places, bytes]:
     """Return the ranges that every reader needs, and the XML."""
     ranges: list[tuple[int, int]] = []
 
@@ -93,7 +93,7 @@ def serve_image(image: Path, delay: float, rate: float) -> Iterator[int]:
 def measure_layout(layout: str, conditions: Conditions) -> dict[str, Cost]:
     """Measure every reader on one image."""
     image = make_image(layout=layout, size=conditions.size, files=filler())
-    known, xml = places(image)
+    known, xml = needed_ranges(image)
     costs = {}
     with tempfile.TemporaryDirectory(prefix="isodrop-bench-") as folder:
         path = image.write(Path(folder) / "windows.iso")
@@ -103,8 +103,8 @@ def measure_layout(layout: str, conditions: Conditions) -> dict[str, Cost]:
         ):
             for name in READERS:
                 times = conditions.times if name in {BOUND, OURS} else 1
-                ranges = {"ports": (slow, fast), "size": image.size, "times": times}
-                request = json.dumps({**ranges, "places": known})
+                settings = {"ports": (slow, fast), "size": image.size, "times": times}
+                request = json.dumps({**settings, "places": known})
                 command = [sys.executable, "-m", "tools.bench.readers", name, request]
                 done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
                 cost = costs[name] = Cost(**json.loads(done.stdout))
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = page(results, conditions)
     options.page.parent.mkdir(exist_ok=True)
     put_head(options.page, text)
-    quoted = quoting(options.readme.read_text(encoding="utf-8"), results["interleaved"])
+    quoted = with_figures(options.readme.read_text(encoding="utf-8"), results["interleaved"])
     options.readme.write_text(quoted, encoding="utf-8")
     print(text)
 

@@ -52,7 +52,7 @@ YEAR: Final = timedelta(days=365)
 
 @dataclass(slots=True)
 class Meter:
-    """The calls of one operation to AWS.
+    """The AWS calls of one measured action.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class _ListedKey(FakeKey):
     """An object that is listed and not read.
 
     moto copies all objects of a bucket for each page of its versions, with files for their
-    bodies: 20 GB for 100,000 objects. It only reads these copies, so this is its own.
+    bodies: 20 GB for 100,000 objects. It only reads the copies, so this object may be its own copy.
     """
 
     def __deepcopy__(self, _: object) -> Self:
@@ -228,9 +228,9 @@ table shows the sweep that makes the most calls. So an upload whose event was lo
 hours, in a bucket of a million. In the ledger, a sweep looks up the uploads of the last eight
 days.
 
-Two things are not bounded: the number of uploads without an answer, all of which each sweep and
-`isodrop watch` read (100 per call), and the number of image names: a sweep checks a parameter for
-each name, and for each of its Windows builds.
+Two things are not bounded: the number of uploads without an answer, which every sweep and
+`isodrop watch` read completely (100 per call), and the number of image names: a sweep checks a
+parameter for each name, and for each of its Windows builds.
 """
 
 

@@ -36,7 +36,7 @@ def figures(rows: Mapping[str, Mapping[str, str]]) -> str:
     )
 
 
-def quoting(text: str, costs: Mapping[str, Cost]) -> str:
+def with_figures(text: str, costs: Mapping[str, Cost]) -> str:
     """Put the figures between the markers in a text."""
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)

@@ -10,7 +10,7 @@ from jsonschema import Draft4Validator
 from isodrop.events import UnknownEventError, parse
 from isodrop_local.deploy import deploy
 from isodrop_local.iso_maker import business_editions, make_iso, server_editions
-from isodrop_local.stack import PARAMETERS, LocalStack
+from isodrop_local.stack import PARAMETERS, EmulatedStack
 from tools.contract.schemas import Json, slug
 
 SAMPLES: Final = Path("events/out")
@@ -37,7 +37,7 @@ def capture(folder: Path) -> dict[str, Json]:
     dict
         Events by the sample's name: ``iso-import-succeeded-reused``.
     """
-    with LocalStack() as stack:
+    with EmulatedStack() as stack:
         stack.deploy()
         iso = make_iso(folder / KEY, editions=business_editions())
         stack.wait_for_answer(stack.upload(iso))
@@ -62,7 +62,7 @@ def capture(folder: Path) -> dict[str, Json]:
     return found
 
 
-def _run_distribution(stack: LocalStack, folder: Path) -> None:
+def _run_distribution(stack: EmulatedStack, folder: Path) -> None:
     """Record the events of a second stack, which distributes its images."""
     configuration = stack.client("imagebuilder").create_distribution_configuration(
         name="elsewhere",

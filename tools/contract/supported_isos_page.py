@@ -22,8 +22,8 @@ ISOs of 22H2 and of 23H2 both contain build 22621; the revision distinguishes th
 
 {rules}
 
-If the ISO allows both, the file name decides; if it says nothing either, a note says so. If they
-contradict each other, the ISO takes precedence, and the plan has a note.
+If a build belongs to two releases, the file name decides; if it names neither, a note says so. If
+ISO and file name contradict each other, the ISO takes precedence, and the plan has a note.
 
 ## Accepted
 

@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from isodrop_local.template import ROOT, source
+from isodrop_local.template import ROOT, read_template
 from tools.diagrams.record import Sample, dimensions
 from tools.diagrams.themes import CARD, FAINT, FONT, INK, LINE, PAGE, SOFT, WORK
 from tools.resolved_template import resolve, resolve_plain
@@ -69,7 +69,7 @@ class Curve:
 def body() -> Json:
     """Return the body of the stack's dashboard."""
     nested = resolve(CreateDashboard="true").properties("MonitoringStack")
-    operations = resolve_plain(source(ROOT / "monitoring.yaml"), nested["Parameters"])
+    operations = resolve_plain(read_template(ROOT / "monitoring.yaml"), nested["Parameters"])
     (dashboard,) = operations.of_type("AWS::CloudWatch::Dashboard").values()
     found: Json = json.loads(dashboard["DashboardBody"])
     return found
@@ -153,14 +153,14 @@ def _spans(tokens: Iterable[Token]) -> str:
 def _graph(
     properties: Json, curves: Sequence[Curve], width: int, span: tuple[float, float]
 ) -> Json:
-    words = {"color": SOFT, "fontFamily": FONT, "fontSize": 11}
+    text_style = {"color": SOFT, "fontFamily": FONT, "fontSize": 11}
     title = {"color": INK, "fontFamily": FONT, "fontSize": 13, "fontWeight": "bold"}
     title |= {"width": width - 24, "overflow": "break", "lineHeight": 16}
     titles = [
         {"text": properties["title"], "left": 12, "top": 10, "padding": 0, "textStyle": title}
     ]
     if not any(curve.points for curve in curves):
-        nothing = {**words, "fontWeight": "normal", "fontSize": 12}
+        nothing = {**text_style, "fontWeight": "normal", "fontSize": 12}
         titles.append({"text": "no data", "left": "center", "top": 92, "textStyle": nothing})
     sides = {_side(curve) for curve in curves}
     series = []
@@ -168,8 +168,8 @@ def _graph(
         points = curve.points
         if properties.get("stacked"):
             # In a stacked graph, a curve without a value in a period has no height there.
-            hours = range(int(span[0]), int(span[1]), properties["period"])
-            points = {at: points.get(at, 0.0) for at in hours}
+            periods = range(int(span[0]), int(span[1]), properties["period"])
+            points = {at: points.get(at, 0.0) for at in periods}
         series.append(_series(curve, points, color, stacked=bool(properties.get("stacked"))))
     return {
         "useUTC": True,
@@ -184,7 +184,7 @@ def _graph(
             "itemWidth": 10,
             "itemHeight": 10,
             "icon": "rect",
-            "textStyle": words,
+            "textStyle": text_style,
         },
         "grid": {"left": 40, "right": 40 if "right" in sides else 20, "top": 64, "bottom": 80},
         "xAxis": {
@@ -194,9 +194,9 @@ def _graph(
             "splitNumber": 4,
             "axisLine": {"lineStyle": {"color": LINE}},
             "axisTick": {"lineStyle": {"color": LINE}},
-            "axisLabel": {**words, "formatter": "{HH}:{mm}", "hideOverlap": True},
+            "axisLabel": {**text_style, "formatter": "{HH}:{mm}", "hideOverlap": True},
         },
-        "yAxis": [_axis(curves, side, words) for side in ("left", "right")],
+        "yAxis": [_axis(curves, side, text_style) for side in ("left", "right")],
         "series": series,
     }
 
@@ -253,11 +253,11 @@ def _curves(properties: Json, samples: Sequence[Sample]) -> Iterator[Curve]:
             continue
         style = metric[-1] if isinstance(metric[-1], dict) else {}
         namespace, name, *rest = (part for part in metric if isinstance(part, str))
-        labels = dimensions(dict(zip(rest[::2], rest[1::2], strict=True)))
+        wanted = dimensions(dict(zip(rest[::2], rest[1::2], strict=True)))
         found = [
             one
             for one in samples
-            if (one.namespace, one.name, one.dimensions) == (namespace, name, labels)
+            if (one.namespace, one.name, one.dimensions) == (namespace, name, wanted)
         ]
         settings = {"stat": "Average", "period": 300, "label": name, **properties, **style}
         yield _curve(settings, style, found)

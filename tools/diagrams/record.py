@@ -84,8 +84,8 @@ def dimensions(values: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in values.items())
 
 
-def simulate_day(seed: int = 1) -> Schedule:
-    """Simulate a day: most imports succeed, and everything that the dashboard shows happens."""
+def day_schedule(seed: int = 1) -> Schedule:
+    """Make a day's schedule: most imports succeed, and all that the dashboard shows happens."""
     random = Random(f"day {seed}")  # noqa: S311 # repeatable, not secret
     uploads = []
     for number in range(_UPLOADS):
@@ -196,7 +196,7 @@ def samples(schedule: Schedule) -> list[Sample]:
 
 def record(path: Path = RECORDED) -> None:
     """Write the samples of a day to a file."""
-    path.write_text("".join(f"{sample}\n" for sample in samples(simulate_day())))
+    path.write_text("".join(f"{sample}\n" for sample in samples(day_schedule())))
 
 
 def read_recording(path: Path = RECORDED) -> Iterator[Sample]:

@@ -111,14 +111,12 @@ class _Drawing:
         head_node, _, head = ports[level["StartAt"]]
         return head_node, head
 
-    def edge(
-        self, source: str, head_node: tuple[str, str], attributes: Json, tail: str = ""
-    ) -> None:
-        """Draw a transition; ``tail`` and the second item of ``head_node`` are its frames."""
-        clipped = {"ltail": tail, "lhead": head_node[1]}
+    def edge(self, source: str, target: tuple[str, str], attributes: Json, tail: str = "") -> None:
+        """Draw a transition; ``tail`` and the second item of ``target`` are its frames."""
+        clipped = {"ltail": tail, "lhead": target[1]}
         found = {name: frame for name, frame in clipped.items() if frame}
         self.edges.append(
-            {"tail": source, "head": head_node[0], "attributes": {**attributes, **found}}
+            {"tail": source, "head": target[0], "attributes": {**attributes, **found}}
         )
 
     def _container(self, name: str, state: Json, place: str, into: Json) -> tuple[str, str, str]:
@@ -143,7 +141,7 @@ class _Drawing:
             }
         )
         fork, join = f"begin {place}", f"end {place}"
-        inside["nodes"] += [_node_name(fork), _node_name(join)]
+        inside["nodes"] += [_end_point(fork), _end_point(join)]
         for number, branch in enumerate(_branches(state)):
             self.edge(fork, self.level(branch, f"{place} {number} ", inside, join), {})
         return fork, join, frame
@@ -238,7 +236,7 @@ def _wrap(text: str) -> str:
     return "\n".join(lines)
 
 
-def _node_name(name: str) -> Json:
+def _end_point(name: str) -> Json:
     """Return the node at which a container begins or ends."""
     style = {"label": "", "shape": "circle", "width": 0.1, "height": 0.1, "fixedsize": True}
     style |= {"style": "filled", "color": SOFT, "fillcolor": SOFT}

@@ -19,7 +19,7 @@ from isodrop_cli.output.renderers import StepsView
 from isodrop_cli.stack import Stack
 from isodrop_local.iso_maker import make_iso
 from isodrop_local.packaging import ROOT
-from isodrop_local.stack import LocalStack, credentials
+from isodrop_local.stack import EmulatedStack, credentials
 
 PICTURE: Final = ROOT / "docs" / "upload.svg"
 SIZE: Final = 64 << 20
@@ -55,7 +55,7 @@ def draw() -> None:
     recording.print("$ isodrop upload Win11.iso\n", style="bold", highlight=False)
     with (
         tempfile.TemporaryDirectory(prefix="isodrop-diagrams-") as folder,
-        LocalStack(wait_scale=0.005) as stack,
+        EmulatedStack(wait_scale=0.005) as stack,
     ):
         path = make_iso(Path(folder) / "Win11.iso")
         os.truncate(path, SIZE)

@@ -89,7 +89,7 @@ def definition(session: Any, stack: Stack) -> tuple[str, bool]:
 
 
 def unknown_build(session: Any, stack: Stack) -> tuple[str, bool]:
-    """Test the state that gets a build with the ARN of a build that cannot exist."""
+    """Test, with the ARN of a build that cannot exist, the state that gets a build."""
     client = session.client("stepfunctions")
     found = client.describe_state_machine(stateMachineArn=stack.machine_arn)
     state = next(each for each in states_of(json.loads(found["definition"])) if _gets_builds(each))
@@ -150,7 +150,7 @@ def part_checksums(session: Any, stack: Stack) -> tuple[str, bool]:
         source_version = {"Bucket": stack.bucket, "Key": source}
         if "VersionId" in put:
             source_version["VersionId"] = put["VersionId"]
-        response = []
+        parts = []
         for number, begin in enumerate((0, PART), 1):
             end = min(begin + PART, len(data)) - 1
             copied = s3.upload_part_copy(
@@ -162,19 +162,19 @@ def part_checksums(session: Any, stack: Stack) -> tuple[str, bool]:
                 CopySourceIfMatch=put["ETag"],
             )["CopyPartResult"]
             sums = {"ChecksumSHA256": copied.get("ChecksumSHA256", "")}
-            response.append({"ETag": copied["ETag"], "PartNumber": number, **sums})
-        if read_checksums(response) != [_checksum(data[:PART]), _checksum(data[PART:])]:
-            return f"the parts' checksums are {read_checksums(response)}", False
+            parts.append({"ETag": copied["ETag"], "PartNumber": number, **sums})
+        if read_checksums(parts) != [_checksum(data[:PART]), _checksum(data[PART:])]:
+            return f"the parts' checksums are {read_checksums(parts)}", False
         s3.complete_multipart_upload(
             **where,
             UploadId=upload,
-            MultipartUpload={"Parts": response},
+            MultipartUpload={"Parts": parts},
             ChecksumType="COMPOSITE",
             IfNoneMatch="*",
         )
         upload = None
         head = s3.head_object(**where, ChecksumMode="ENABLED")
-        whole = hashlib.sha256(b"".join(map(base64.b64decode, read_checksums(response)))).digest()
+        whole = hashlib.sha256(b"".join(map(base64.b64decode, read_checksums(parts)))).digest()
         expected = f"{base64.b64encode(whole).decode()}-2"
         return f"composite {head.get('ChecksumSHA256')}", head.get("ChecksumSHA256") == expected
     finally:
@@ -208,7 +208,10 @@ def saved_query(session: Any, stack: Stack) -> tuple[str, bool]:
         (each for each in saved["queryDefinitions"] if each["name"].endswith("kind and code")), None
     )
     if query is None:
-        return f"{len(saved['queryDefinitions'])} saved queries, but not that one", False
+        return (
+            f"{len(saved['queryDefinitions'])} saved queries, none of them the expected one",
+            False,
+        )
     now = int(time.time())
     query_id = logs.start_query(
         logGroupNames=query["logGroupNames"],

@@ -1,9 +1,9 @@
 """``make test-sam-local``: ``sam local invoke`` of every function, as a new user would try it.
 
-In a copy of the repository as it would be cloned, it runs ``make local CONTAINERS=1``, and then
-exactly the commands that this prints. It also imports every module of the built layer in Lambda's
-image, and runs the handlers' tests and whole imports on Lambda's Python. It exits with 1 at the
-first step that fails, and removes everything that it created.
+In a copy of the repository as it would be cloned, it runs ``make local CONTAINERS=1``, and then,
+unchanged, the printed commands that make an ISO and invoke functions. It also imports every module
+of the built layer in Lambda's image, and runs the handlers' tests and whole imports on Lambda's
+Python. It exits with 1 at the first step that fails, and removes everything that it created.
 """
 
 import json
@@ -64,7 +64,7 @@ def main() -> int:
             with engine(folder / "engine") as container_engine:
                 seconds = time.monotonic() - began
                 print(f"   {container_engine.image}; ready after {seconds:.0f} s", flush=True)
-                _check_imports(walk, container_engine)
+                _check_in_image(walk, container_engine)
             _test_on_lambda_python(folder)
     except (
         *(StepError, EngineError, StandInError, InterpreterError),
@@ -88,7 +88,7 @@ def _require(holds: object, otherwise: str) -> None:
 # ------------------------------------------------------------------------- in the image
 
 
-def _check_imports(walk: Walk, container_engine: Engine) -> None:
+def _check_in_image(walk: Walk, container_engine: Engine) -> None:
     if not container_engine.pulls:
         # The stand-in for AWS's image is in no registry: this is the only setting that differs from
         # those of a user who has AWS's image.

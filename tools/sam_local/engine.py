@@ -54,7 +54,7 @@ _START_SECONDS: Final = 20.0
 
 
 class EngineError(Exception):
-    """No container engine is available; the message says what is missing."""
+    """No container engine is available, or a command in one failed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ def engine(folder: Path) -> Iterator[Engine]:
     if missing is None:
         yield Engine(None, IMAGE, pulls=True)
         return
-    print(f"   not AWS's image: {missing}", flush=True)
+    print(f"   using the stand-in instead of AWS's image: {missing}", flush=True)
     with _podman(folder) as host:
-        yield Engine(host, stand_in.WORDS, pulls=False)
+        yield Engine(host, stand_in.DESCRIPTION, pulls=False)
 
 
 def _why_not_docker() -> str | None:

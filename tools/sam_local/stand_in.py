@@ -16,7 +16,7 @@ from isodrop_local.interpreter import install_runtime_client
 
 RELEASE: Final = "trixie"
 """The release of Debian that has Lambda's version of Python."""
-WORDS: Final = f"the stand-in: Python 3.13 of Debian {RELEASE}, with awslambdaric"
+DESCRIPTION: Final = f"the stand-in: Python 3.13 of Debian {RELEASE}, with awslambdaric"
 _LEFT_OUT: Final = (
     "var/cache",
     "var/lib/apt",

@@ -225,7 +225,7 @@ def _points(
     if isinstance(run.decision, ImportPlan):
         yield points.release(run.decision)
     head = operator.s3.head_object(Bucket=operator.bucket, Key=run.upload.key)
-    yield points.key(head.get("ServerSideEncryption"), kind)
+    yield points.kms_key(head.get("ServerSideEncryption"), kind)
     yield points.steps(history)
     yield points.failure(history, kind)
     yield points.quota(history)

@@ -22,7 +22,7 @@ _BUILDS_OF_25H2: Final = (26100, 26200)
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One open point.
+    """One assumption to verify.
 
     Attributes
     ----------
@@ -76,18 +76,18 @@ def release(plan: ImportPlan) -> Point:
     return _make_point("build of a 25H2 ISO", expected, observed, matches)
 
 
-def key(encryption: str | None, kind: str) -> Point:
-    """Check whether Image Builder could read an ISO under a KMS key."""
+def kms_key(encryption: str | None, kind: str) -> Point:
+    """Check whether Image Builder could read an ISO that is encrypted with a KMS key."""
     expected = "kms:Decrypt for both of Image Builder's roles is enough"
     if encryption not in ("aws:kms", "aws:kms:dsse"):
         return _make_point(
-            "SSE-KMS grant", expected, f"the ISO is under {encryption or 'AES256'}", None
+            "SSE-KMS grant", expected, f"the ISO is encrypted with {encryption or 'AES256'}", None
         )
     return _make_point("SSE-KMS grant", expected, f"the answer is {kind}", kind == "Succeeded")
 
 
 def steps(history: History) -> Point:
-    """Check whether Step Functions' SDK counts steps."""
+    """Check whether Step Functions' SDK integration returns step counts."""
     counted = steps_counted({"events": list(history)})
     observed = {None: "no steps were requested", True: "counted", False: "not counted"}[counted]
     return _make_point(
@@ -113,7 +113,7 @@ def failure(history: History, kind: str) -> Point:
 
 def quota(history: History) -> Point:
     """Report which error a full quota caused."""
-    expected = "PENDING, or one of the quota exceptions: waited out"
+    expected = "the build stays PENDING, or a quota exception is returned and retried"
     for event in history:
         for details in event.values():
             if isinstance(details, Mapping) and details.get("error") == "QuotaError":

@@ -1,4 +1,4 @@
-"""The progress of builds over time: the half of the fake that no request triggers.
+"""The progress of builds over time: the half of the fake that depends on time and not on requests.
 
 Nothing runs in the background: at every request and every :meth:`BuildEngine.tick`, all
 transitions that are due happen, each with its own time.
@@ -110,7 +110,7 @@ class BuildEngine:
             if build.planned_failure and build.planned_failure.status == build.status
             else 1.0
         )
-        return build.now.at + share * self.controls.duration(build.status, self.timings)
+        return build.current.at + share * self.controls.duration(build.status, self.timings)
 
     def _is_waiting(self, build: Build) -> bool:
         active = (each.running and each.status != "PENDING" for each in self.builds.values())

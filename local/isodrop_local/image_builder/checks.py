@@ -32,16 +32,16 @@ def malformed(operation: OperationModel, detail: str) -> ServiceError:
 
 def check_request(operation: OperationModel, parameters: Mapping[str, Any]) -> None:
     """Refuse parameters that the service model does not allow."""
-    faults = list(violations(operation.input_shape, parameters))
-    if faults:
-        raise malformed(operation, "; ".join(faults))
+    found = list(violations(operation.input_shape, parameters))
+    if found:
+        raise malformed(operation, "; ".join(found))
 
 
 def check_response(operation: OperationModel, response: object, futures: Collection[str]) -> None:
     """Validate a response by the output shape, except for future states that a test added."""
-    faults = list(violations(operation.output_shape, _without_future_states(response, futures)))
-    if faults:
-        raise InvalidResponseError(f"{operation.name} would return: {'; '.join(faults)}")
+    found = list(violations(operation.output_shape, _without_future_states(response, futures)))
+    if found:
+        raise InvalidResponseError(f"{operation.name} would return: {'; '.join(found)}")
 
 
 def _without_future_states(value: Any, futures: Collection[str]) -> Any:
@@ -65,7 +65,8 @@ def location(uri: str) -> tuple[str, str]:
     match = _URI.fullmatch(uri)
     if match is None:
         raise ServiceError(
-            "ClientException", f"'{uri}' is not s3://bucket/key with a key in .iso, .ISO or .Iso."
+            "ClientException",
+            f"'{uri}' is not s3://bucket/key with a key that ends in .iso, .ISO or .Iso.",
         )
     return match["bucket"], match["key"]
 
@@ -79,7 +80,7 @@ def check_import(request: Mapping[str, Any]) -> None:
     _only("platform", request["platform"], "Windows")
     _only("osVersion", request["osVersion"], "Microsoft Windows 11")
     if any(int(node) > _MAX_NODE for node in request["semanticVersion"].split(".")):
-        raise ServiceError("ClientException", f"A version's nodes end at {_MAX_NODE}.")
+        raise ServiceError("ClientException", f"Each node of a version may be at most {_MAX_NODE}.")
     group = request.get("loggingConfiguration", {}).get("logGroupName", "/aws/imagebuilder/")
     if not group.startswith("/aws/imagebuilder/") and "executionRole" not in request:
         raise ServiceError("ClientException", f"The log group '{group}' needs an 'executionRole'.")

@@ -48,8 +48,8 @@ class Controls:
     calls : list of Call
         Every call, in order.
     violations : list of str
-        What isodrop must never do: send a malformed request, or a client token with other
-        parameters. Tests assert that it is empty.
+        What must never happen: isodrop sends a malformed request, or a client token with other
+        parameters; or the fake has a defect. Tests assert that it is empty.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Controls:
     def _check_path(self, kind: Kind, status: str) -> None:
         """Refuse an impossible fault, so that no test waits for it."""
         if kind not in PATHS or status not in self.path(kind)[:-1]:
-            raise ValueError(f"no build that is {kind!r} passes through {status!r}")
+            raise ValueError(f"no build of kind {kind!r} passes through {status!r}")
 
     def reset(self) -> None:
         """Remove all faults and records; builds stay as they are."""

@@ -64,4 +64,4 @@ class InMemoryEnvironment:
         self.events.append(event)
 
     def kill_caller(self) -> None:
-        """Nothing can be killed here: the caller gets no response."""
+        """Do nothing: there is no process to kill, so the caller gets the fault's error."""

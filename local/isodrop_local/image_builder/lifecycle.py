@@ -213,14 +213,14 @@ class Build:
         return (*map(int, version.split(".")), int(number))
 
     @property
-    def now(self) -> Entered:
+    def current(self) -> Entered:
         """The current state."""
         return self.history[-1]
 
     @property
     def status(self) -> str:
         """The current state's name."""
-        return self.now.status
+        return self.current.status
 
     @property
     def running(self) -> bool:
@@ -267,10 +267,10 @@ class Build:
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_ImageState.html
         """
         state: Json = {"status": self.status}
-        if self.now.reason:
-            state["reason"] = self.now.reason[:1024]
-        if self.status == "FAILED" and self.now.planned_failure:
-            state["failureContext"] = self._failure_context(self.now.planned_failure)
+        if self.current.reason:
+            state["reason"] = self.current.reason[:1024]
+        if self.status == "FAILED" and self.current.planned_failure:
+            state["failureContext"] = self._failure_context(self.current.planned_failure)
         return state
 
     def _failure_context(self, planned_failure: PlannedFailure) -> Json:

@@ -63,7 +63,7 @@ def images(builds: Iterable[Build], request: Mapping[str, Any]) -> list[Json]:
 def filter_items(
     items: list[Json], request: Mapping[str, Any], filters: Collection[str] = _FILTERS
 ) -> list[Json]:
-    """Keep what every filter of a request has among its values."""
+    """Keep the items that match every filter of a request."""
     for each in request.get("filters", []):
         if each.get("name") not in filters:
             raise invalid(f"There is no filter '{each.get('name')}', only {', '.join(filters)}.")

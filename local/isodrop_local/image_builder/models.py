@@ -25,7 +25,7 @@ from isodrop_local.image_builder.lifecycle import RESUMABLE, Build, Entered
 from isodrop_local.image_builder.listing import filter_items, images, paginate, resolve
 from isodrop_local.image_builder.progress import executions
 from isodrop_local.image_builder.resources import (
-    DISTRIBUTION,
+    DISTRIBUTION_CONFIGURATION,
     INFRASTRUCTURE,
     TYPES,
     Resources,
@@ -66,8 +66,8 @@ class FakeImageBuilder(BuildEngine):
         self.resources = {
             each: Resources(each, self._arn(each.segment, ""), self.clock) for each in TYPES
         }
-        self.infrastructure = self.resources[INFRASTRUCTURE]
-        self.distribution = self.resources[DISTRIBUTION]
+        self.infrastructure_configurations = self.resources[INFRASTRUCTURE]
+        self.distribution_configurations = self.resources[DISTRIBUTION_CONFIGURATION]
         self._responses: dict[tuple[str, str], tuple[Json, Json]] = {}
 
     def call(self, operation: str, parameters: Json) -> Json:
@@ -175,7 +175,7 @@ class FakeImageBuilder(BuildEngine):
         """
         check_import(request)
         arn = str(request["infrastructureConfigurationArn"])
-        if arn not in self.infrastructure.stored:
+        if arn not in self.infrastructure_configurations.stored:
             raise ServiceError("ClientException", f"The resource with ARN '{arn}' does not exist.")
         bucket, _ = location(request["uri"])
         if not self.environment.owns_bucket(bucket):
@@ -188,7 +188,9 @@ class FakeImageBuilder(BuildEngine):
             request=request,
             region=self.region,
             account=self.account,
-            infrastructure=self.infrastructure.get(request)["infrastructureConfiguration"],
+            infrastructure=self.infrastructure_configurations.get(request)[
+                "infrastructureConfiguration"
+            ],
             path=self.controls.path(),
             history=[Entered("PENDING", self._moment)],
             tags=dict(request.get("tags", {})),
@@ -203,7 +205,7 @@ class FakeImageBuilder(BuildEngine):
         which is the most difficult case for callers that list builds or get the newest one.
         https://docs.aws.amazon.com/imagebuilder/latest/APIReference/API_DistributeImage.html
         """
-        configuration = self.distribution.get(request)["distributionConfiguration"]
+        configuration = self.distribution_configurations.get(request)["distributionConfiguration"]
         source = self._source(request["sourceImage"])
         return self._start_build(
             Distribution(
@@ -300,7 +302,7 @@ class FakeImageBuilder(BuildEngine):
         response = paginate("workflowExecutions", started, request)
         return response | {
             "imageBuildVersionArn": build.arn,
-            "message": build.now.reason[:500],
+            "message": build.current.reason[:500],
         }
 
     def list_workflow_step_executions(self, request: Json) -> Json:
@@ -464,7 +466,9 @@ _OPERATIONS: Final[Mapping[str, _Operation]] = {
     "StartResourceStateUpdate": FakeImageBuilder.start_resource_state_update,
     "TagResource": FakeImageBuilder.tag_resource,
     "UntagResource": FakeImageBuilder.untag_resource,
-    "UpdateInfrastructureConfiguration": lambda self, request: self.infrastructure.update(request),
+    "UpdateInfrastructureConfiguration": lambda self, request: (
+        self.infrastructure_configurations.update(request)
+    ),
     **{name: operation for each in TYPES for name, operation in _operations(each).items()},
 }
 OPERATIONS: Final = frozenset(_OPERATIONS)

@@ -34,17 +34,23 @@ def provisioners(builder: FakeImageBuilder) -> dict[str, dict[str, Callable[...,
 
 
 def _create(
-    builder: FakeImageBuilder, of: ResourceType, _logical_id: str, properties: Json, _stack: str
+    builder: FakeImageBuilder,
+    resource_type: ResourceType,
+    _logical_id: str,
+    properties: Json,
+    _stack: str,
 ) -> tuple[str, dict[str, str]]:
-    operation = service_model().operation_model(f"Create{of.name}")
-    # A stack that is deployed again under the same name creates it again.
+    operation = service_model().operation_model(f"Create{resource_type.name}")
+    # A new token: a stack that is deployed again must not get the response to the earlier request.
     request = parameters(operation.input_shape, properties) | {"clientToken": str(uuid4())}
-    arn = str(builder.call(operation.name, request)[of.arn])
+    arn = str(builder.call(operation.name, request)[resource_type.arn_member])
     return arn, {"Arn": arn}
 
 
-def _delete(builder: FakeImageBuilder, of: ResourceType, arn: str, _properties: Json) -> None:
-    builder.call(f"Delete{of.name}", {of.arn: arn})
+def _delete(
+    builder: FakeImageBuilder, resource_type: ResourceType, arn: str, _properties: Json
+) -> None:
+    builder.call(f"Delete{resource_type.name}", {resource_type.arn_member: arn})
 
 
 def parameters(shape: Shape | None, value: Any) -> Any:

@@ -54,7 +54,7 @@ class ResourceType:
         return self.name[0].lower() + self.name[1:]
 
     @property
-    def arn(self) -> str:
+    def arn_member(self) -> str:
         """The name of its ARN in requests and responses."""
         return f"{self.member}Arn"
 
@@ -122,7 +122,7 @@ class Resources:
         """
         arn = self.of(request)["arn"]
         del self.stored[arn]
-        return {self.type.arn: arn}
+        return {self.type.arn_member: arn}
 
     def get(self, request: Mapping[str, Any]) -> Json:
         """Return a resource.
@@ -145,7 +145,7 @@ class Resources:
 
     def of(self, request: Mapping[str, Any]) -> Json:
         """Return the resource that a request names."""
-        arn = str(request[self.type.arn])
+        arn = str(request[self.type.arn_member])
         if arn not in self.stored:
             raise not_found(arn)
         return self.stored[arn]
@@ -160,12 +160,12 @@ class Resources:
         return self.clock() if is_timestamp else timestamp(self.clock())
 
     def _stored(self, request: Mapping[str, Any]) -> Json:
-        transient = ("clientToken", "dryRun", self.type.arn)
+        transient = ("clientToken", "dryRun", self.type.arn_member)
         kept = {name: value for name, value in request.items() if name not in transient}
         return self.type.defaults(request) | kept
 
     def _respond(self, request: Mapping[str, Any], arn: str) -> Json:
-        return {"clientToken": request["clientToken"], self.type.arn: arn}
+        return {"clientToken": request["clientToken"], self.type.arn_member: arn}
 
 
 def _structure(name: str) -> StructureShape:
@@ -235,7 +235,7 @@ INFRASTRUCTURE: Final = ResourceType(
     _check_infrastructure,
     lambda _: {"terminateInstanceOnFailure": True},
 )
-DISTRIBUTION: Final = ResourceType(
+DISTRIBUTION_CONFIGURATION: Final = ResourceType(
     "DistributionConfiguration",
     "DistributionConfigurations",
     _check_distribution,
@@ -251,4 +251,4 @@ LIFECYCLE_POLICY: Final = ResourceType(
     lambda _: {"status": "ENABLED"},
     ("name", "resourceType", "status"),
 )
-TYPES: Final = (INFRASTRUCTURE, DISTRIBUTION, LIFECYCLE_POLICY)
+TYPES: Final = (INFRASTRUCTURE, DISTRIBUTION_CONFIGURATION, LIFECYCLE_POLICY)

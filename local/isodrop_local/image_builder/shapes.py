@@ -1,8 +1,9 @@
 """Validates values by botocore's service model, more strictly than botocore.
 
-botocore itself checks types, required members and minimum lengths of requests; it checks
-neither patterns, maxima and enumerations, nor responses. The fake checks all of them,
-in both directions, so that neither isodrop nor the fake deviates from the documented interface.
+botocore itself checks types, required members and minimum lengths of requests; it does not
+check patterns, maxima or enumerations, and does not check responses at all. The fake checks all of
+them, in both directions, so that neither isodrop nor the fake deviates from the documented
+interface.
 """
 
 import re

@@ -21,7 +21,7 @@ from isodrop_local.iso_maker.editions import (
 from isodrop_local.iso_maker.image import Content, Image
 from isodrop_local.iso_maker.iso import (
     LAYOUTS,
-    MEASURED_WIM,
+    MEASURED_WIM_SIZE,
     Layout,
     make_image,
     make_iso,
@@ -31,7 +31,7 @@ from isodrop_local.iso_maker.wim import make_wim, make_xml
 
 __all__ = [
     "LAYOUTS",
-    "MEASURED_WIM",
+    "MEASURED_WIM_SIZE",
     "MICROSOFT_ENTERPRISE_INDEX",
     "Content",
     "EditionSpec",

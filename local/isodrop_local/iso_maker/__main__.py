@@ -5,7 +5,7 @@ import time
 
 from isodrop_local.iso_maker import (
     LAYOUTS,
-    MEASURED_WIM,
+    MEASURED_WIM_SIZE,
     business_editions,
     consumer_editions,
     evaluation_editions,
@@ -35,7 +35,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="in bytes; the file is sparse")
     parser.add_argument("--wim-name", default="install.wim")
     parser.add_argument(
-        "--measured", action="store_true", help="with the files and install.wim of Microsoft's"
+        "--measured",
+        action="store_true",
+        help="with as many files, and as large an install.wim, as Microsoft's",
     )
     options = parser.parse_args()
     began = time.perf_counter()
@@ -47,7 +49,7 @@ def main() -> None:
         size=options.size,
         wim_name=options.wim_name,
         files=measured_files() if options.measured else None,
-        wim=make_wim(editions, size=MEASURED_WIM) if options.measured else None,
+        wim=make_wim(editions, size=MEASURED_WIM_SIZE) if options.measured else None,
     )
     seconds = time.perf_counter() - began
     size = f"{made.stat().st_size:,} bytes"

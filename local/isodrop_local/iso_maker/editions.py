@@ -76,7 +76,7 @@ def consumer_editions(**changes: Any) -> tuple[EditionSpec, ...]:
 
 
 def server_editions(**changes: Any) -> tuple[EditionSpec, ...]:
-    """Return the four editions of a Windows Server 2025 ISO, Core and with desktop."""
+    """Return the four editions of a Windows Server 2025 ISO: each as Core and with a desktop."""
     made = []
     for edition in ("Standard", "Datacenter"):
         name = f"Windows Server 2025 {edition}"

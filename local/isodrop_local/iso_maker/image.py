@@ -25,7 +25,7 @@ class Content:
 
     @classmethod
     def of(cls, data: "bytes | Content") -> "Content":
-        """Make a content without holes from bytes."""
+        """Return bytes as a content without holes, and a content unchanged."""
         return data if isinstance(data, Content) else cls(len(data), ((0, data),))
 
     def read(self, offset: int, length: int) -> bytes:
@@ -52,7 +52,7 @@ class Image:
         Byte offsets of its structures: ``anchor``, ``fsd``, ``/sources``, … for tests that
         damage them.
     partition : int
-        The first sector of the file system, from which its blocks count.
+        The first sector of the file system, from which its blocks are numbered.
     """
 
     content: Content
@@ -85,8 +85,8 @@ class Image:
         pieces.sort()
         return replace(self, content=Content(max(self.size, end), tuple(pieces)))
 
-    def truncated(self, size: int) -> "Image":
-        """Return a copy that ends earlier, or later with zeros."""
+    def resized(self, size: int) -> "Image":
+        """Return a copy that is cut off, or extended with zeros."""
         pieces = tuple((at, data[: size - at]) for at, data in self.content.pieces if at < size)
         return replace(self, content=Content(size, pieces))
 
@@ -101,6 +101,6 @@ class Image:
         return target
 
 
-def merged(pieces: Iterable[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+def sorted_pieces(pieces: Iterable[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
     """Sort pieces, and omit empty ones."""
     return tuple(sorted(piece for piece in pieces if piece[1]))

@@ -9,7 +9,7 @@ from typing import Concatenate, Final, ParamSpec
 
 from isodrop_local.iso_maker import udf
 from isodrop_local.iso_maker.editions import EditionSpec, business_editions
-from isodrop_local.iso_maker.image import SECTOR, Content, Image, merged, sectors
+from isodrop_local.iso_maker.image import SECTOR, Content, Image, sectors, sorted_pieces
 from isodrop_local.iso_maker.wim import make_wim
 
 P = ParamSpec("P")
@@ -48,7 +48,7 @@ class Layout:
         Whether file entries have extended attributes, and folders have names with implementation
         use and deleted names.
     narrow : bool
-        Whether names have 8 bits per character, as of most programs, not 16 as Microsoft's.
+        Whether names have 8 bits per character, as most programs write them, not Microsoft's 16.
     tail : bool
         Whether an allocated, unrecorded block follows a file's last bytes.
     anchors : tuple of str
@@ -164,8 +164,9 @@ def windows_files(sources: str = "sources") -> dict[str, bytes | Content]:
     }
 
 
-MEASURED_WIM: Final = 7_578_075_168
-"""The size of install.wim on Microsoft's Win11_25H2 x64 v2. The rest was also measured on 23H2."""
+MEASURED_WIM_SIZE: Final = 7_578_075_168
+"""The size of install.wim on Microsoft's Win11_25H2 x64 v2. The numbers
+of files and folders were measured on 23H2, too."""
 
 _MEASURED_FOLDERS, _MEASURED_FILES = 85, 946
 _IN_SOURCES: Final = 250
@@ -178,7 +179,7 @@ _FOLDERS: Final = (
 
 
 def measured_files() -> dict[str, bytes | Content]:
-    """Return as many files and folders as Microsoft's ISOs have, including install.wim.
+    """Return files: with install.wim, as many files and folders as on Microsoft's ISOs.
 
     How many files each folder has is not measured: here more than a quarter of them are in
     ``sources`` itself, by far the largest folder.
@@ -367,7 +368,7 @@ def make_image(
     size : int, optional
         The image's size in bytes: a hole in install.wim fills it up.
     pipable, integrity : bool
-        As :func:`isodrop_local.iso_maker.wim.make_wim` takes them.
+        Whether install.wim has the magic number of a pipable WIM, and an integrity table.
     """
     form = LAYOUTS[layout] if isinstance(layout, str) else layout
     split = wim_name.lower().endswith(".swm")
@@ -404,7 +405,7 @@ def make_image(
     if form.udf:
         iso.write_volume(total)
         iso.write_tree()
-    content = Content(total * SECTOR, merged(iso.pieces))
+    content = Content(total * SECTOR, sorted_pieces(iso.pieces))
     return Image(content, MappingProxyType(iso.places), FIRST_PARTITION_SECTOR)
 
 

@@ -32,7 +32,7 @@ _XML = (
     "\u202e\u0660",
     " ",
 )
-# Parts of an image's description; each is well-formed, except for those that test that.
+# Parts of an image's description; a few are malformed on purpose.
 _XML_PARTS = (
     "<NAME>x</NAME>",
     "<NAME/><NAME/>",
@@ -200,7 +200,7 @@ def _copy_range(image: Image, random: Random) -> Image:
 def _truncate(image: Image, random: Random) -> Image:
     edges = [*image.places.values(), image.size]
     size = random.choice(edges) + random.choice((-1, 0, 1, 16, 100, SECTOR))
-    return image.truncated(max(0, min(size, image.size)))
+    return image.resized(max(0, min(size, image.size)))
 
 
 def _overwrite_range(image: Image, random: Random) -> Image:

@@ -10,7 +10,7 @@ from hashlib import sha1, sha256
 from xml.sax.saxutils import escape
 
 from isodrop_local.iso_maker.editions import EditionSpec
-from isodrop_local.iso_maker.image import Content, merged
+from isodrop_local.iso_maker.image import Content, sorted_pieces
 
 HEADER_SIZE = 208
 MAGIC = b"MSWIM\0\0\0"
@@ -116,7 +116,7 @@ def make_wim(
     editions : sequence of EditionSpec
         One image each, in this order.
     size : int
-        The minimum size in bytes; the gap is before the metadata, as the data of files is.
+        The minimum size in bytes; a gap before the metadata stands for the data of files.
     solid : bool
         Whether the header is an ESD's.
     part : tuple of int
@@ -142,7 +142,7 @@ def make_wim(
         at += len(data)
     pieces += [(at, table), (at + len(table), text)]
     end = at + len(table) + len(text)
-    check = _integrity(Content(end, merged(pieces)), at + len(table)) if integrity else b""
+    check = _integrity(Content(end, sorted_pieces(pieces)), at + len(table)) if integrity else b""
     pieces.append((end, check))
     header = (PIPABLE_MAGIC if pipable else MAGIC) + struct.pack(
         "<LLLL16sHHL",
@@ -157,4 +157,4 @@ def make_wim(
     header += _resource(len(table), at) + _resource(len(text), at + len(table)) + bytes(24 + 4)
     header += _resource(len(check), end if check else 0)
     pieces.append((0, header.ljust(HEADER_SIZE, b"\0")))
-    return Content(end + len(check), merged(pieces))
+    return Content(end + len(check), sorted_pieces(pieces))

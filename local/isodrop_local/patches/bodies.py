@@ -1,6 +1,6 @@
 """Bodies of objects that are not in memory: they are in files, and read on demand.
 
-S3 stores objects of up to 50 TB, and a real ISO has 6 GB; so an object put by reference stays in
+S3 stores objects of up to 50 TB, and a real ISO is 6 GB; so an object put by reference stays in
 its file, and so do its copies.
 """
 
@@ -177,7 +177,7 @@ def _sha256(ranges: tuple[FileRange, ...]) -> bytes:
 
 @cache
 def _sha256_of_zeros(size: int) -> bytes:
-    """Hash what most of a large ISO made for a test is, without reading it."""
+    """Hash zeros, of which most of a large ISO made for a test consists, without reading it."""
     digest, zeros = hashlib.sha256(), bytes(CHUNK)
     for _ in range(size // CHUNK):
         digest.update(zeros)

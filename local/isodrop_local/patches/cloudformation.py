@@ -137,7 +137,7 @@ def get_template(params: Any) -> Any:
 
 
 def resolve_document(params: Any, body_key: str, url_key: str, label: str) -> Any:
-    """Read a template whose bucket is in the host name, too; the emulator expects a path.
+    """Also read a template whose URL has the bucket in its host name; the emulator expects a path.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#virtual-hosted-style-access
     """

@@ -29,7 +29,7 @@ INIT_SECONDS: Final = (
 PYTHON: Final = (interpreter().path, "-I", "-S")
 """Without its own site-packages."""
 
-_SLOTS: Final = threading.BoundedSemaphore(8)
+_INVOCATIONS: Final = threading.BoundedSemaphore(8)
 """The number of concurrent invocations; others wait, where Lambda would start more environments."""
 MAX_WAIT_SECONDS: Final = 60
 """How long they wait before they are throttled: less than the timeout of any task that invokes a
@@ -122,7 +122,7 @@ class Environment(lambda_runtime.Worker):  # type: ignore[misc]  # ministack shi
     (https://docs.aws.amazon.com/lambda/latest/dg/python-package.html). The emulator runs it with
     its own interpreter, so everything the emulator has installed, and the project itself, can be
     imported, and a layer without a required package is not noticed. This one runs the base
-    interpreter, isolated, with an environment of Lambda's own variables only.
+    interpreter, isolated, with only the variables that Lambda sets and those of the function.
     """
 
     _proc: Process | None
@@ -280,7 +280,7 @@ def execute(func: Json, event: Any, request_id: str) -> Json:
     all. A process that died is ``Runtime.ExitError``, one that ran too long ``Sandbox.Timedout``
     (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
     """
-    if not _SLOTS.acquire(timeout=MAX_WAIT_SECONDS):
+    if not _INVOCATIONS.acquire(timeout=MAX_WAIT_SECONDS):
         throttled: Json = lambda_svc._throttle_response(
             "ConcurrentInvocationLimitExceeded", "Rate Exceeded."
         )
@@ -288,7 +288,7 @@ def execute(func: Json, event: Any, request_id: str) -> Json:
     try:
         return _execute(func, event, request_id)
     finally:
-        _SLOTS.release()
+        _INVOCATIONS.release()
 
 
 def _execute(func: Json, event: Any, request_id: str) -> Json:
@@ -318,7 +318,7 @@ def kill(mark: str) -> None:
 def close() -> None:
     """End all environments, and start no more: running executions would retry forever."""
     _closing.set()
-    _layers_lock.acquire()  # never released
+    _layers_lock.acquire()  # held until the end, so that no layer is written anymore
     lambda_runtime.reset()
 
 

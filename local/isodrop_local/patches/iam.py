@@ -42,7 +42,7 @@ def simulate_principal_policy(request: dict[str, Any]) -> Any:
 def add_managed_policies() -> None:
     """Add AWS's managed policies: the emulator has only a few of them.
 
-    Only when one is first used: there are a thousand.
+    Only at the first simulation: there are a thousand.
     https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html
     """
     from moto.iam.aws_managed_policies import aws_managed_policies_data  # noqa: PLC0415

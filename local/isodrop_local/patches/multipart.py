@@ -1,8 +1,8 @@
 """Multipart uploads, and above all multipart copies: patches of the emulator's S3.
 
 The emulator ignores checksums of copied parts, requires none at completion, accepts parts of any
-size in any order, knows no conflict, and reads the whole source for each part that is copied. The
-rules are those of :mod:`isodrop_local.s3_multipart`; bodies in files stay there.
+size in any order, never reports a conflict, and reads the whole source for each part that is
+copied. The rules are those of :mod:`isodrop_local.s3_multipart`; bodies in files stay there.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from isodrop_local.s3_multipart import (
     Behavior,
     HttpResponse,
     Part,
+    PendingUpload,
     S3ResponseError,
-    Target,
     check_completion,
     check_creation,
     check_part_number,
     check_upload_part,
     copied_range,
-    delete_marker,
+    delete_marker_error,
     no_such_upload,
     sha256,
     whole_etag,
@@ -107,7 +107,7 @@ def _source(headers: dict[str, str]) -> tuple[dict[str, Any], Body]:
     for each in s3._object_versions.get((name, key), []):
         if each["version_id"] == version:
             if each.get("is_delete_marker"):
-                raise delete_marker()
+                raise delete_marker_error()
             return each, s3._version_body(bucket, name, key, each)
     raise S3ResponseError(404, "NoSuchVersion", "The specified version does not exist.")
 
@@ -162,10 +162,10 @@ def upload_part_copy(
     _, piece = _copy_range(headers)
     if isinstance(piece, LinkedBody):
         digest = piece.sha256().result()
-        etag, made = digest.hex()[:32], base64.b64encode(digest).decode()
+        etag, checksum = digest.hex()[:32], base64.b64encode(digest).decode()
     else:
-        etag, made = hashlib.md5(piece, usedforsecurity=False).hexdigest(), sha256(piece)
-    checksums = {"SHA256": made} if upload["checksum_algorithm"] == "SHA256" else {}
+        etag, checksum = hashlib.md5(piece, usedforsecurity=False).hexdigest(), sha256(piece)
+    checksums = {"SHA256": checksum} if upload["checksum_algorithm"] == "SHA256" else {}
     part = {
         "body": piece,
         "etag": f'"{etag}"',
@@ -178,10 +178,10 @@ def upload_part_copy(
     SubElement(copied, "ETag").text = part["etag"]
     SubElement(copied, "LastModified").text = part["last_modified"]
     _write_checksums(copied, checksums)
-    described = _XML | s3._stored_sse_headers(upload)
+    response_headers = _XML | s3._stored_sse_headers(upload)
     if entry.get("version_id"):
-        described["x-amz-copy-source-version-id"] = entry["version_id"]
-    return 200, described, s3._xml_body(copied)
+        response_headers["x-amz-copy-source-version-id"] = entry["version_id"]
+    return 200, response_headers, s3._xml_body(copied)
 
 
 def _write_checksums(element: Element, checksums: dict[str, str]) -> None:
@@ -208,8 +208,8 @@ def complete_multipart_upload(
     bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]
 ) -> HttpResponse:
     """Check a completion as S3 does, and join the parts without reading them."""
-    number = s3._qp(query, "uploadId")
-    before = s3._completed_multipart_uploads.get(number)
+    multipart_id = s3._qp(query, "uploadId")
+    before = s3._completed_multipart_uploads.get(multipart_id)
     if _behavior.repeats_response and before and before["key"] == key:
         again: HttpResponse = before["response"]
         return again
@@ -220,7 +220,7 @@ def complete_multipart_upload(
     if refused is not None:
         other: HttpResponse = refused
         return other
-    target = Target(
+    target = PendingUpload(
         parts={
             n: Part(n, part["etag"].strip('"'), part["size"], part["checksums"])
             for n, part in upload["parts"].items()
@@ -236,8 +236,8 @@ def complete_multipart_upload(
     )
     checksums = {str(target.algorithm): whole} if whole else {}
     response = _completed(bucket, key, upload, parts, checksums)
-    del s3._multipart_uploads[number]
-    s3._completed_multipart_uploads[number] = {"key": key, "response": response}
+    del s3._multipart_uploads[multipart_id]
+    s3._completed_multipart_uploads[multipart_id] = {"key": key, "response": response}
     return response
 
 
@@ -272,10 +272,10 @@ def _completed(
     _write_checksums(done, checksums)
     if checksums:
         SubElement(done, "ChecksumType").text = "COMPOSITE"
-    described = _XML | s3._stored_sse_headers(record)
+    response_headers = _XML | s3._stored_sse_headers(record)
     if version:
-        described["x-amz-version-id"] = version
-    return 200, described, s3._xml_body(done)
+        response_headers["x-amz-version-id"] = version
+    return 200, response_headers, s3._xml_body(done)
 
 
 def put_record(bucket: str, key: str, record: dict[str, Any]) -> str | None:
@@ -296,7 +296,7 @@ def put_record(bucket: str, key: str, record: dict[str, Any]) -> str | None:
 
 
 def get_object_attributes(*arguments: Any) -> HttpResponse:
-    """Return a composite checksum without the number of parts, with which HEAD returns it.
+    """Return a composite checksum without its number of parts; only HEAD includes the number.
 
     Observed in https://github.com/floci-io/floci/issues/3083
     """

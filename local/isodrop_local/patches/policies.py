@@ -244,7 +244,7 @@ def _first(query: Mapping[str, Any], key: str) -> str | None:
 def dependents(
     service: str, method: str, path: str, headers: Mapping[str, str], body: bytes
 ) -> Iterable[Check]:
-    """List the permissions of its caller that a service checks for an operation.
+    """List the caller's permissions that a service checks for an operation.
 
     These are the "dependent actions" of the service authorization reference, and Parameter Store's
     check of a parameter that contains an AMI:
@@ -281,8 +281,10 @@ def dependents(
         yield Check("ec2:DescribeImages", "*")
 
 
-def sources_of_404(method: str, path: str, headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Return the bucket and key that were not found, of a read or of a copy's source."""
+def missing_objects(
+    method: str, path: str, headers: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the bucket and key that a read, or the source of a copy, did not find."""
     copied = unquote(headers.get("x-amz-copy-source", "").partition("?")[0])
     for place in (copied,) if copied else (unquote(path),) if method in {"GET", "HEAD"} else ():
         bucket, _, key = place.strip("/").partition("/")
@@ -308,7 +310,7 @@ def guarded(service: str, handler: Handler) -> Handler:
                 return refused
         response = await handler(method, path, headers, body, query)
         if service == "s3" and response[0] == 404:
-            for bucket, key in sources_of_404(method, path, headers):
+            for bucket, key in missing_objects(method, path, headers):
                 check = Check("s3:ListBucket", f"arn:aws:s3:::{bucket}", {"s3:prefix": key})
                 if refused := denied(service, headers, query, check):
                     return refused if method != "HEAD" else (refused[0], refused[1], b"")
@@ -353,7 +355,7 @@ def dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     targets = [each for of_rule in eventbridge._targets.values() for each in of_rule]
     roles = {each["RoleArn"] for each in targets if each["Arn"] == arn and "RoleArn" in each}
     if roles and not any(may_act(role, Check("states:StartExecution", arn)) for role in roles):
-        return  # a failed invocation, which goes to the rule's dead-letter queue
+        return  # a failed invocation; on AWS, its event goes to the rule's dead-letter queue
     _dispatch_to_stepfunctions(arn, payload)
 
 

@@ -73,7 +73,7 @@ def xml_body(root: Element) -> Any:
 def get_object(
     bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None
 ) -> tuple[int, dict[str, str], Any]:
-    """Send a body that is in a file in chunks, and support ranges of a version.
+    """Send a linked body in chunks, and support ranges of a version.
 
     The emulator supports ranges of the current version only.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
@@ -148,7 +148,7 @@ def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[st
 
 
 def reads(bucket: str, key: str) -> list[tuple[int, int]]:
-    """List the ranges that were read of a linked object: offset and length.
+    """List the ranges that were read from a linked object: offset and length.
 
     Ranges that S3 itself reads for a copy are not included.
     """

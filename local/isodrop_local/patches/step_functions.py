@@ -233,7 +233,7 @@ def call_lambda(function: str, event: Any) -> Any:
 
     "As a best practice, ensure production code can handle AWS Lambda service exceptions
     (Lambda.ClientExecutionTimeoutException, […] Lambda.TooManyRequestsException)". The emulator
-    returns ``Lambda.Unknown``, which is not retried for hours.
+    returns ``Lambda.Unknown``, for which retries end much earlier.
     https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
     """
     try:

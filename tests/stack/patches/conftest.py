@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    with LocalStack(wait_scale=0.01, files=[tmp_path_factory.getbasetemp()]) as started:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedStack]:
+    with EmulatedStack(wait_scale=0.01, files=[tmp_path_factory.getbasetemp()]) as started:
         started.create_role("any", {"Effect": "Allow", "Action": "*", "Resource": "*"})
         yield started
 
 
 @pytest.fixture(scope="module")
-def bucket(emulator: LocalStack) -> str:
+def bucket(emulator: EmulatedStack) -> str:
     """A versioned bucket with notifications to EventBridge."""
     s3 = emulator.client("s3")
     s3.create_bucket(Bucket="uploads")

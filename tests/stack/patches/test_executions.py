@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.support.emulator_calls import make_function, make_machine, over, task
 
 BIG = 256 * 1024
@@ -22,13 +22,13 @@ GET_IMAGE = {
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[LocalStack]:
-    with LocalStack(wait_scale=0.01) as started:
+def emulator() -> Iterator[EmulatedStack]:
+    with EmulatedStack(wait_scale=0.01) as started:
         started.create_role("any", {"Effect": "Allow", "Action": "*", "Resource": "*"})
         yield started
 
 
-def ended(emulator: LocalStack, states: dict[str, Any], given: object = None) -> Any:
+def ended(emulator: EmulatedStack, states: dict[str, Any], given: object = None) -> Any:
     """Run a state machine from its first state to its end."""
     machine = make_machine(emulator, states, next(iter(states)))
     client = emulator.client("stepfunctions")
@@ -36,7 +36,7 @@ def ended(emulator: LocalStack, states: dict[str, Any], given: object = None) ->
     return emulator.wait_for(lambda: over(emulator, started["executionArn"]))
 
 
-def test_a_state_assigns_its_variables_at_once(emulator: LocalStack) -> None:
+def test_a_state_assigns_its_variables_at_once(emulator: EmulatedStack) -> None:
     states = {
         "Set": {"Type": "Pass", "Assign": {"a": 1, "b": 2}, "Next": "Swap"},
         "Swap": {"Type": "Pass", "Assign": {"a": "{% $b %}", "b": "{% $a %}"}, "Next": "Tell"},
@@ -47,7 +47,7 @@ def test_a_state_assigns_its_variables_at_once(emulator: LocalStack) -> None:
 
 @pytest.mark.parametrize("condition", ["'yes'", "1", "[true]"])
 def test_a_condition_that_is_not_a_boolean_is_an_error(
-    emulator: LocalStack, condition: str
+    emulator: EmulatedStack, condition: str
 ) -> None:
     rule = {"Condition": f"{{% {condition} %}}", "Next": "End"}
     states = {
@@ -61,7 +61,7 @@ def test_a_condition_that_is_not_a_boolean_is_an_error(
 
 @pytest.mark.parametrize(("condition", "end"), [("true", "Yes"), ("1 = 2", "No")])
 def test_a_condition_that_is_a_boolean_decides(
-    emulator: LocalStack, condition: str, end: str
+    emulator: EmulatedStack, condition: str, end: str
 ) -> None:
     rule = {"Condition": f"{{% {condition} %}}", "Next": "Yes"}
     states = {
@@ -74,7 +74,7 @@ def test_a_condition_that_is_a_boolean_decides(
 
 @pytest.mark.parametrize("retried", [False, True])
 def test_a_result_of_more_than_256_kib_ends_the_execution(
-    emulator: LocalStack, retried: bool
+    emulator: EmulatedStack, retried: bool
 ) -> None:
     function = make_function(emulator, f"return 'x' * {BIG}")
     patience = {"Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}]} if retried else {}
@@ -85,12 +85,12 @@ def test_a_result_of_more_than_256_kib_ends_the_execution(
     assert "maximum number of bytes service limit" in found["cause"]
 
 
-def test_a_result_of_less_than_256_kib_continues(emulator: LocalStack) -> None:
+def test_a_result_of_less_than_256_kib_continues(emulator: EmulatedStack) -> None:
     function = make_function(emulator, f"return 'x' * ({BIG} - 100)")
     assert ended(emulator, {"Do": task(function)})["status"] == "SUCCEEDED"
 
 
-def test_an_output_of_more_than_256_kib_can_be_caught_by_its_name(emulator: LocalStack) -> None:
+def test_an_output_of_more_than_256_kib_can_be_caught_by_its_name(emulator: EmulatedStack) -> None:
     function = make_function(emulator, "return 'x'")
     caught = [{"ErrorEquals": ["States.DataLimitExceeded"], "Output": "caught", "Next": "End"}]
     output = f"{{% $pad('x', {BIG}) %}}"
@@ -101,7 +101,7 @@ def test_an_output_of_more_than_256_kib_can_be_caught_by_its_name(emulator: Loca
     assert json.loads(ended(emulator, states)["output"]) == "caught"
 
 
-def test_an_input_of_more_than_256_kib_starts_no_execution(emulator: LocalStack) -> None:
+def test_an_input_of_more_than_256_kib_starts_no_execution(emulator: EmulatedStack) -> None:
     machine = make_machine(emulator, {"End": {"Type": "Succeed"}}, "End")
     with pytest.raises(ClientError, match="less than or equal to 262144"):
         emulator.client("stepfunctions").start_execution(
@@ -109,7 +109,7 @@ def test_an_input_of_more_than_256_kib_starts_no_execution(emulator: LocalStack)
         )
 
 
-def test_the_cause_of_a_service_error_ends_like_that_of_aws(emulator: LocalStack) -> None:
+def test_the_cause_of_a_service_error_ends_like_that_of_aws(emulator: EmulatedStack) -> None:
     found = ended(emulator, {"Look": GET_IMAGE})
     assert found["error"] == "Imagebuilder.ResourceNotFoundException"
     message, _, rest = found["cause"].partition(" (")
@@ -117,7 +117,7 @@ def test_the_cause_of_a_service_error_ends_like_that_of_aws(emulator: LocalStack
     assert rest.startswith("Service: Imagebuilder, Status Code: 404, Request ID: ")
 
 
-def test_a_code_missing_from_the_model_is_a_generic_service_error(emulator: LocalStack) -> None:
+def test_a_code_missing_from_the_model_is_a_generic_service_error(emulator: EmulatedStack) -> None:
     how = {"operation": "GetImage", "code": "ThrottlingException", "status": 429}
     emulator.control("imagebuilder/fail_next", how)
     found = ended(emulator, {"Look": GET_IMAGE})
@@ -125,7 +125,7 @@ def test_a_code_missing_from_the_model_is_a_generic_service_error(emulator: Loca
     assert "Status Code: 429" in found["cause"]
 
 
-def test_the_cause_of_a_throttled_invocation_ends_like_that_of_aws(emulator: LocalStack) -> None:
+def test_the_cause_of_a_throttled_invocation_ends_like_that_of_aws(emulator: EmulatedStack) -> None:
     function = make_function(emulator, "return event")
     emulator.client("lambda").put_function_concurrency(
         FunctionName=function, ReservedConcurrentExecutions=0

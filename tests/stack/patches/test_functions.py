@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.support.emulator_calls import ROLE, make_function, run, task, zipped
 
 
-def call(emulator: LocalStack, function: str, event: object = None) -> Any:
+def call(emulator: EmulatedStack, function: str, event: object = None) -> Any:
     response = emulator.client("lambda").invoke(
         FunctionName=function, Payload=json.dumps(event).encode()
     )
@@ -15,7 +15,7 @@ def call(emulator: LocalStack, function: str, event: object = None) -> Any:
 
 
 class TestFunctions:
-    def test_an_exception_is_reported_under_its_class_s_name(self, emulator: LocalStack) -> None:
+    def test_an_exception_is_reported_under_its_class_s_name(self, emulator: EmulatedStack) -> None:
         function = make_function(
             emulator, "class BusyError(Exception): pass\nraise BusyError('no')"
         )
@@ -23,7 +23,7 @@ class TestFunctions:
         assert (response["errorType"], response["errorMessage"]) == ("BusyError", "no")
         assert response["stackTrace"]
 
-    def test_step_functions_retries_and_catches_by_that_name(self, emulator: LocalStack) -> None:
+    def test_step_functions_retries_and_catches_by_that_name(self, emulator: EmulatedStack) -> None:
         body = """\
 import pathlib, tempfile
 class BusyError(Exception): pass
@@ -42,7 +42,7 @@ raise LostError()"""
         assert run(emulator, states, "Do") == "caught"
 
     def test_a_function_sees_its_code_and_the_standard_library_only(
-        self, emulator: LocalStack
+        self, emulator: EmulatedStack
     ) -> None:
         body = """\
 import importlib.util, os, sys
@@ -54,14 +54,14 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         lambdas_own = ("AWS_", "LAMBDA_", "_X_AMZN_", "LANG", "LC_", "PATH", "TZ", "HOME", "TMPDIR")
         assert [name for name in response["environ"] if not name.startswith(lambdas_own)] == []
 
-    def test_a_function_sees_its_layers(self, emulator: LocalStack) -> None:
+    def test_a_function_sees_its_layers(self, emulator: EmulatedStack) -> None:
         layer = emulator.client("lambda").publish_layer_version(
             LayerName="words", Content={"ZipFile": zipped({"python/words.py": "WORD = 'layer'"})}
         )["LayerVersionArn"]
         body = "import words\nreturn words.WORD"
         assert call(emulator, make_function(emulator, body, Layers=[layer])) == "layer"
 
-    def test_a_function_that_dies_is_an_exit_error(self, emulator: LocalStack) -> None:
+    def test_a_function_that_dies_is_an_exit_error(self, emulator: EmulatedStack) -> None:
         function = make_function(
             emulator, "import os, signal\nif event: os.kill(os.getpid(), signal.SIGKILL)\nreturn 1"
         )
@@ -71,7 +71,7 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         assert response["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
         assert call(emulator, function, 0) == 1
 
-    def test_a_function_that_takes_too_long_is_timed_out(self, emulator: LocalStack) -> None:
+    def test_a_function_that_takes_too_long_is_timed_out(self, emulator: EmulatedStack) -> None:
         function = make_function(emulator, "import time\ntime.sleep(event)\nreturn 1", Timeout=1)
         response = call(emulator, function, 5)
         assert response["errorType"] == "Sandbox.Timedout"
@@ -79,7 +79,7 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         assert call(emulator, function, 0) == 1
 
     def test_a_function_that_cannot_be_imported_fails_with_a_reason(
-        self, emulator: LocalStack
+        self, emulator: EmulatedStack
     ) -> None:
         function = emulator.client("lambda").create_function(
             FunctionName="broken",
@@ -90,11 +90,11 @@ return {"found": found, "path": sys.path, "environ": sorted(os.environ)}"""
         )["FunctionArn"]
         assert call(emulator, function)["errorType"] == "Runtime.ImportModuleError"
 
-    def test_a_result_that_is_not_json_is_an_error(self, emulator: LocalStack) -> None:
+    def test_a_result_that_is_not_json_is_an_error(self, emulator: EmulatedStack) -> None:
         response = call(emulator, make_function(emulator, "return object()"))
         assert response["errorType"] == "Runtime.MarshalError"
 
-    def test_a_call_can_kill_its_caller_and_take_effect(self, emulator: LocalStack) -> None:
+    def test_a_call_can_kill_its_caller_and_take_effect(self, emulator: EmulatedStack) -> None:
         """Like a crash after the call and before its response."""
         body = """\
 import os, urllib.request
@@ -118,7 +118,7 @@ return urllib.request.urlopen(request).status"""
         assert emulator.control("imagebuilder/calls")[-1]["took_effect"]
         assert call(emulator, function) == 200
 
-    def test_output_of_a_function_is_harmless(self, emulator: LocalStack) -> None:
+    def test_output_of_a_function_is_harmless(self, emulator: EmulatedStack) -> None:
         body = """\
 import os
 print('{"result": "not this"}', flush=True)
@@ -126,7 +126,7 @@ os.system("echo '{}'")
 return "this" """
         assert call(emulator, make_function(emulator, body)) == "this"
 
-    def test_output_of_a_function_is_in_its_log(self, emulator: LocalStack) -> None:
+    def test_output_of_a_function_is_in_its_log(self, emulator: EmulatedStack) -> None:
         function = make_function(emulator, "print('received', event)")
         call(emulator, function, 1)
         group = f"/aws/lambda/{function.rpartition(':')[2]}"

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop_local.stack import REGION, LocalStack
+from isodrop_local.stack import REGION, EmulatedStack
 
 As = Callable[..., boto3.Session]
 ACCOUNT_ARN = f"{REGION}:123456789012"
@@ -20,13 +20,13 @@ IMAGES = f"arn:aws:imagebuilder:{ACCOUNT_ARN}:image/*"
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[LocalStack]:
-    with LocalStack(wait_scale=0.01) as started:
+def emulator() -> Iterator[EmulatedStack]:
+    with EmulatedStack(wait_scale=0.01) as started:
         yield started
 
 
 @pytest.fixture
-def as_role(emulator: LocalStack, request: pytest.FixtureRequest) -> As:
+def as_role(emulator: EmulatedStack, request: pytest.FixtureRequest) -> As:
     """Assume a role with the given permissions, and no others."""
 
     def become(*statements: dict[str, Any]) -> boto3.Session:
@@ -59,11 +59,11 @@ def error_of(call: Callable[..., Any], **given: Any) -> str | None:
     return None
 
 
-def client(emulator: LocalStack, session: boto3.Session, service: str) -> Any:
+def client(emulator: EmulatedStack, session: boto3.Session, service: str) -> Any:
     return session.client(service, endpoint_url=emulator.endpoint)  # type: ignore[call-overload] # any
 
 
-def test_leading_keys_are_those_of_the_request(emulator: LocalStack, as_role: As) -> None:
+def test_leading_keys_are_those_of_the_request(emulator: EmulatedStack, as_role: As) -> None:
     emulator.client("dynamodb").create_table(
         TableName="kept",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -89,7 +89,7 @@ def test_leading_keys_are_those_of_the_request(emulator: LocalStack, as_role: As
 
 
 def test_an_absent_key_is_403_to_those_who_may_not_list_it(
-    emulator: LocalStack, as_role: As
+    emulator: EmulatedStack, as_role: As
 ) -> None:
     emulator.client("s3").create_bucket(Bucket="shared")
     below = {"StringLike": {"s3:prefix": "isos/*"}}
@@ -101,7 +101,7 @@ def test_an_absent_key_is_403_to_those_who_may_not_list_it(
     assert error_of(s3.head_object, Bucket="shared", Key="else/none.iso") == "403"
 
 
-def test_the_principal_of_a_condition_is_the_role(emulator: LocalStack, as_role: As) -> None:
+def test_the_principal_of_a_condition_is_the_role(emulator: EmulatedStack, as_role: As) -> None:
     session = as_role(may("s3:PutObject"))
     role = "test_the_principal_of_a_condition_is_the_role"
     s3 = emulator.client("s3")
@@ -123,7 +123,7 @@ def test_the_principal_of_a_condition_is_the_role(emulator: LocalStack, as_role:
     assert error_of(them.put_object, Bucket="others", Key="x", Body=b"") == "AccessDenied"
 
 
-def test_tags_on_an_object_need_the_permission_to_tag(emulator: LocalStack, as_role: As) -> None:
+def test_tags_on_an_object_need_the_permission_to_tag(emulator: EmulatedStack, as_role: As) -> None:
     emulator.client("s3").create_bucket(Bucket="tagged")
     s3 = client(emulator, as_role(may("s3:PutObject")), "s3")
     put = {"Bucket": "tagged", "Key": "x", "Body": b""}
@@ -132,7 +132,7 @@ def test_tags_on_an_object_need_the_permission_to_tag(emulator: LocalStack, as_r
     assert error_of(s3.put_object, **put, Tagging="for=them") == "AccessDenied"
 
 
-def test_tagging_an_ami_is_evaluated_for_that_ami(emulator: LocalStack, as_role: As) -> None:
+def test_tagging_an_ami_is_evaluated_for_that_ami(emulator: EmulatedStack, as_role: As) -> None:
     amis = [
         emulator.client("ec2").register_image(Name=name, RootDeviceName="/dev/sda1")["ImageId"]
         for name in ("ours", "theirs")
@@ -163,7 +163,7 @@ LACKING = [
 
 @pytest.mark.parametrize("lacking", LACKING)
 def test_an_import_needs_its_dependent_permissions(
-    emulator: LocalStack, as_role: As, lacking: str
+    emulator: EmulatedStack, as_role: As, lacking: str
 ) -> None:
     rights = [may(each) for each in (*LACKING, "imagebuilder:ImportDiskImage") if each != lacking]
     builder = client(emulator, as_role(*rights), "imagebuilder")
@@ -184,7 +184,7 @@ def test_an_import_needs_its_dependent_permissions(
         builder.import_disk_image(**request)
 
 
-def test_a_state_machine_is_limited_to_its_role(emulator: LocalStack) -> None:
+def test_a_state_machine_is_limited_to_its_role(emulator: EmulatedStack) -> None:
     states = emulator.client("stepfunctions")
     task = {
         "Type": "Task",
@@ -211,7 +211,7 @@ def test_a_state_machine_is_limited_to_its_role(emulator: LocalStack) -> None:
 
 
 def test_the_evaluation_of_a_callers_policies_is_recorded(
-    emulator: LocalStack, as_role: As
+    emulator: EmulatedStack, as_role: As
 ) -> None:
     emulator.client("s3").create_bucket(Bucket="recorded")
     s3 = client(emulator, as_role(may("s3:ListBucket")), "s3")
@@ -230,7 +230,7 @@ def test_the_evaluation_of_a_callers_policies_is_recorded(
 
 
 def test_the_sources_of_published_events_are_those_of_the_request(
-    emulator: LocalStack, as_role: As
+    emulator: EmulatedStack, as_role: As
 ) -> None:
     only: dict[str, Any] = {"ForAllValues:StringEquals": {"events:source": "isodrop"}}
     only["Null"] = {"events:source": "false"}
@@ -244,7 +244,7 @@ def test_the_sources_of_published_events_are_those_of_the_request(
     assert error_of(events.put_events, Entries=both) == "AccessDeniedException"
 
 
-def test_a_wildcard_stands_for_line_breaks_too(emulator: LocalStack, as_role: As) -> None:
+def test_a_wildcard_stands_for_line_breaks_too(emulator: EmulatedStack, as_role: As) -> None:
     emulator.client("s3").create_bucket(Bucket="broken-lines")
     emulator.client("s3").put_object(Bucket="broken-lines", Key="a\nred.iso", Body=b"1")
     s3 = client(emulator, as_role(may("s3:GetObject", "arn:aws:s3:::broken-lines/*.iso")), "s3")

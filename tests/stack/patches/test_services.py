@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.support.emulator_calls import ROLE, Bare, make_function, make_machine, task
 
 
-def test_a_simulation_knows_the_managed_policies_of_aws(emulator: LocalStack) -> None:
+def test_a_simulation_knows_the_managed_policies_of_aws(emulator: EmulatedStack) -> None:
     iam = emulator.client("iam")
     role = iam.create_role(RoleName="builds", AssumeRolePolicyDocument="{}")["Role"]
     iam.attach_role_policy(
@@ -26,7 +26,7 @@ def test_a_simulation_knows_the_managed_policies_of_aws(emulator: LocalStack) ->
     assert [each["EvalDecision"] for each in simulated] == ["allowed", "implicitDeny"]
 
 
-def test_a_simulated_policy_uses_the_given_context(emulator: LocalStack) -> None:
+def test_a_simulated_policy_uses_the_given_context(emulator: EmulatedStack) -> None:
     """IAM evaluates conditions with the context keys of SimulatePrincipalPolicy."""
     iam = emulator.client("iam")
     service = {"StringEquals": {"iam:PassedToService": "imagebuilder.amazonaws.com"}}
@@ -53,7 +53,7 @@ def test_a_simulated_policy_uses_the_given_context(emulator: LocalStack) -> None
 
 
 class TestTheRest:
-    def test_ref_of_an_instance_profile_is_its_name(self, emulator: LocalStack) -> None:
+    def test_ref_of_an_instance_profile_is_its_name(self, emulator: EmulatedStack) -> None:
         client = emulator.client("cloudformation")
         template = {
             "Resources": {
@@ -82,7 +82,7 @@ class TestTheRest:
             )
         )
 
-    def test_conditional_writes_and_consistent_queries(self, emulator: LocalStack) -> None:
+    def test_conditional_writes_and_consistent_queries(self, emulator: EmulatedStack) -> None:
         """Needs no patch, but must stay so."""
         table = emulator.client("dynamodb")
         table.create_table(
@@ -118,7 +118,7 @@ class TestTheRest:
         )
         assert found["Items"] == [item | {"n": {"N": "1"}}]
 
-    def test_a_custom_bus_carries_events_to_a_queue(self, emulator: LocalStack) -> None:
+    def test_a_custom_bus_carries_events_to_a_queue(self, emulator: EmulatedStack) -> None:
         """Needs no patch, but must stay so."""
         sqs, events = emulator.client("sqs"), emulator.client("events")
         events.create_event_bus(Name="mine")
@@ -167,7 +167,9 @@ class TestTheRest:
         with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             pass
 
-    def test_the_emulator_listens_on_the_loopback_address_only(self, emulator: LocalStack) -> None:
+    def test_the_emulator_listens_on_the_loopback_address_only(
+        self, emulator: EmulatedStack
+    ) -> None:
         port = int(emulator.endpoint.rpartition(":")[2])
         table = Path("/proc/net/tcp")
         if not table.exists():

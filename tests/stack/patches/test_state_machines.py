@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 from tests.support.emulator_calls import INVOKE, make_function, make_machine, over, run, task
 
 
 class TestMachines:
-    def test_a_parallel_has_arguments_output_and_assign(self, emulator: LocalStack) -> None:
+    def test_a_parallel_has_arguments_output_and_assign(self, emulator: EmulatedStack) -> None:
         states = {
             "Both": {
                 "Type": "Parallel",
@@ -41,7 +41,7 @@ class TestMachines:
         }
         assert run(emulator, states, "Both", {"number": 1}) == [20, 2, False]
 
-    def test_a_parallel_catches_the_error_of_its_branch(self, emulator: LocalStack) -> None:
+    def test_a_parallel_catches_the_error_of_its_branch(self, emulator: EmulatedStack) -> None:
         function = make_function(emulator, "raise KeyError('x')")
         states = {
             "All": {
@@ -60,7 +60,7 @@ class TestMachines:
         }
         assert run(emulator, states, "All", "given") == ["given", "KeyError"]
 
-    def test_null_is_a_value_and_undefined_is_an_error(self, emulator: LocalStack) -> None:
+    def test_null_is_a_value_and_undefined_is_an_error(self, emulator: EmulatedStack) -> None:
         null = {
             "Type": "Pass",
             "Assign": {"kept": "{% $states.input.here %}"},
@@ -72,7 +72,7 @@ class TestMachines:
         assert run(emulator, states, "Null", {"here": None}) == {"a": 1, "b": None}
         assert run(emulator, states, "Null", {}) == "States.QueryEvaluationError"
 
-    def test_a_repeated_start_returns_the_same_execution(self, emulator: LocalStack) -> None:
+    def test_a_repeated_start_returns_the_same_execution(self, emulator: EmulatedStack) -> None:
         client = emulator.client("stepfunctions")
         wait = {"Type": "Wait", "Seconds": 100, "End": True}
         request = {
@@ -89,7 +89,7 @@ class TestMachines:
         with pytest.raises(client.exceptions.ExecutionAlreadyExists):
             client.start_execution(**request)
 
-    def test_a_stopped_execution_proceeds_no_further(self, emulator: LocalStack) -> None:
+    def test_a_stopped_execution_proceeds_no_further(self, emulator: EmulatedStack) -> None:
         client = emulator.client("stepfunctions")
         function = make_function(emulator, "raise ValueError()")
         retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 20, "MaxAttempts": 50}]
@@ -116,7 +116,7 @@ class TestMachines:
         time.sleep(0.5)
         assert len(events()) == received
 
-    def test_an_sdk_call_to_image_builder_speaks_pascal_case(self, emulator: LocalStack) -> None:
+    def test_an_sdk_call_to_image_builder_speaks_pascal_case(self, emulator: EmulatedStack) -> None:
         client = emulator.client("imagebuilder")
         arn = client.create_infrastructure_configuration(
             name="any", instanceProfileName="profile", tags={"camelCase": "kept"}, clientToken="t"
@@ -132,7 +132,7 @@ class TestMachines:
         assert (found["Arn"], found["InstanceProfileName"]) == (arn, "profile")
         assert found["Tags"] == {"camelCase": "kept"}
 
-    def test_errors_of_an_sdk_call_have_the_services_name(self, emulator: LocalStack) -> None:
+    def test_errors_of_an_sdk_call_have_the_services_name(self, emulator: EmulatedStack) -> None:
         arn = "arn:aws:imagebuilder:us-east-1:123456789012:image/nothing/1.0.0/1"
         look = {
             "Type": "Task",
@@ -145,7 +145,7 @@ class TestMachines:
         emulator.control("imagebuilder/fail_next", {"operation": "GetImage", "code": "lost"})
         assert run(emulator, {"Look": look}, "Look") == "Imagebuilder.SdkClientException"
 
-    def test_the_history_contains_the_input_of_a_task(self, emulator: LocalStack) -> None:
+    def test_the_history_contains_the_input_of_a_task(self, emulator: EmulatedStack) -> None:
         states = emulator.client("stepfunctions")
         look = {
             "Type": "Task",
@@ -163,7 +163,7 @@ class TestMachines:
         assert json.loads(scheduled["parameters"]) == {"QueueNamePrefix": "a-x"}
         assert (scheduled["resourceType"], scheduled["resource"]) == ("aws-sdk:sqs", "listQueues")
 
-    def test_a_member_has_its_name_on_the_wire(self, emulator: LocalStack) -> None:
+    def test_a_member_has_its_name_on_the_wire(self, emulator: EmulatedStack) -> None:
         ec2 = emulator.client("ec2")
         data = {"InstanceType": "m7i.large"}
         made = ec2.create_launch_template(LaunchTemplateName="desks", LaunchTemplateData=data)
@@ -179,7 +179,7 @@ class TestMachines:
         (found,) = ec2.describe_launch_templates(LaunchTemplateIds=[template])["LaunchTemplates"]
         assert found["DefaultVersionNumber"] == 2
 
-    def test_a_throttled_invocation_has_its_own_error_name(self, emulator: LocalStack) -> None:
+    def test_a_throttled_invocation_has_its_own_error_name(self, emulator: EmulatedStack) -> None:
         function = make_function(emulator, "return event")
         emulator.client("lambda").put_function_concurrency(
             FunctionName=function, ReservedConcurrentExecutions=0

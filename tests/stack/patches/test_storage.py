@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 
 
-def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str) -> None:
+def test_keys_that_no_xml_can_hold_are_listed(emulator: EmulatedStack, bucket: str) -> None:
     """S3 encodes keys as URLs if the client requests it, as boto3 does, which decodes them."""
     s3 = emulator.client("s3")
     key = "odd/\x1b[31m\n +%41é.iso"
@@ -24,7 +24,7 @@ def test_keys_that_no_xml_can_hold_are_listed(emulator: LocalStack, bucket: str)
 
 class TestStorage:
     @pytest.fixture
-    def received(self, emulator: LocalStack, bucket: str) -> Any:
+    def received(self, emulator: EmulatedStack, bucket: str) -> Any:
         """A function that waits for EventBridge's events of ISOs in the bucket."""
         sqs, events = emulator.client("sqs"), emulator.client("events")
         queue = sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
@@ -58,7 +58,7 @@ class TestStorage:
         return wait_for_events
 
     def test_an_upload_s_event_has_the_raw_key_and_the_version(
-        self, emulator: LocalStack, bucket: str, received: Any
+        self, emulator: EmulatedStack, bucket: str, received: Any
     ) -> None:
         key = "a folder/Win 11+ü%2B.Iso"
         put = emulator.client("s3").put_object(Bucket=bucket, Key=key, Body=b"12345")
@@ -74,7 +74,7 @@ class TestStorage:
         assert event["resources"] == [f"arn:aws:s3:::{bucket}"]
 
     def test_sequencers_of_one_key_rise(
-        self, emulator: LocalStack, bucket: str, received: Any
+        self, emulator: EmulatedStack, bucket: str, received: Any
     ) -> None:
         for body in (b"1", b"2", b"3"):
             emulator.client("s3").put_object(Bucket=bucket, Key="again.iso", Body=body)
@@ -83,7 +83,7 @@ class TestStorage:
         assert etags == ["c4ca", "c81e", "eccb"]
 
     def test_a_multipart_upload_is_marked_in_its_event(
-        self, emulator: LocalStack, bucket: str, received: Any
+        self, emulator: EmulatedStack, bucket: str, received: Any
     ) -> None:
         s3 = emulator.client("s3")
         upload = s3.create_multipart_upload(
@@ -99,7 +99,7 @@ class TestStorage:
         assert s3.head_object(Bucket=bucket, Key="big.iso")["Metadata"] == {"image-name": "mine"}
 
     def test_a_file_put_in_by_reference_is_read_in_place(
-        self, emulator: LocalStack, bucket: str, received: Any, tmp_path: Path
+        self, emulator: EmulatedStack, bucket: str, received: Any, tmp_path: Path
     ) -> None:
         """Six sparse gigabytes are added at once, and no process grows by them."""
         size = 6 << 30
@@ -125,7 +125,7 @@ class TestStorage:
         assert head["ContentLength"] == size
 
     def test_a_whole_file_put_in_by_reference_is_streamed(
-        self, emulator: LocalStack, bucket: str, tmp_path: Path
+        self, emulator: EmulatedStack, bucket: str, tmp_path: Path
     ) -> None:
         (tmp_path / "small.iso").write_bytes(b"ab" * 3_000_000)
         request = {"bucket": bucket, "key": "small.iso", "path": str(tmp_path / "small.iso")}
@@ -134,7 +134,7 @@ class TestStorage:
         assert response["Body"].read() == b"ab" * 3_000_000
 
     def test_a_head_of_a_part_returns_its_size_and_the_number_of_parts(
-        self, emulator: LocalStack, bucket: str
+        self, emulator: EmulatedStack, bucket: str
     ) -> None:
         s3 = emulator.client("s3")
         which = {"Bucket": bucket, "Key": "parts"}
@@ -151,7 +151,7 @@ class TestStorage:
         assert part["ResponseMetadata"]["HTTPStatusCode"] == 206
 
     def test_ranges_and_preconditions_work_as_in_s3(
-        self, emulator: LocalStack, bucket: str
+        self, emulator: EmulatedStack, bucket: str
     ) -> None:
         """Needs no patch, but must stay so."""
         s3 = emulator.client("s3")

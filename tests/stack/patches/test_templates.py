@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from isodrop_local.stack import LocalStack
+from isodrop_local.stack import EmulatedStack
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.literals import TemplateStageType
 
 
 class TestBuses:
-    def test_an_input_transformer_reads_elements_of_arrays(self, emulator: LocalStack) -> None:
+    def test_an_input_transformer_reads_elements_of_arrays(self, emulator: EmulatedStack) -> None:
         sqs, events = emulator.client("sqs"), emulator.client("events")
         queue = sqs.create_queue(QueueName="transformed")["QueueUrl"]
         known = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
@@ -36,7 +36,7 @@ class TestBuses:
         got = emulator.wait_for(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
         assert got[0]["Body"] == '"b, c, ."'
 
-    def test_a_template_makes_an_api_destination(self, emulator: LocalStack) -> None:
+    def test_a_template_makes_an_api_destination(self, emulator: EmulatedStack) -> None:
         client, events = emulator.client("cloudformation"), emulator.client("events")
         key = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "secret"}}
         destination = {
@@ -72,7 +72,7 @@ class TestBuses:
 
     @pytest.mark.parametrize("wanted", [True, False])
     def test_a_template_sets_point_in_time_recovery_of_a_table(
-        self, emulator: LocalStack, wanted: bool
+        self, emulator: EmulatedStack, wanted: bool
     ) -> None:
         client, name = emulator.client("cloudformation"), f"table-{wanted}".lower()
         table = {
@@ -98,7 +98,7 @@ class TestBuses:
 
     @pytest.mark.parametrize("stage", ["Original", "Processed"])
     def test_a_nested_template_has_an_address_that_sam_delete_reads(
-        self, emulator: LocalStack, bucket: str, stage: "TemplateStageType"
+        self, emulator: EmulatedStack, bucket: str, stage: "TemplateStageType"
     ) -> None:
         name = _nesting(emulator, bucket, f"{emulator.endpoint}/{bucket}/in")
 
@@ -110,12 +110,12 @@ class TestBuses:
 
     @pytest.mark.parametrize("host", ["s3", "s3.us-east-1", "s3-us-west-2"])
     def test_a_nested_template_s_bucket_may_be_in_the_host_s_name(
-        self, emulator: LocalStack, bucket: str, host: str
+        self, emulator: EmulatedStack, bucket: str, host: str
     ) -> None:
         _nesting(emulator, bucket, f"https://{bucket}.{host}.amazonaws.com/in")
 
     def test_a_saved_query_of_existing_log_groups_can_be_created(
-        self, emulator: LocalStack
+        self, emulator: EmulatedStack
     ) -> None:
         client = emulator.client("cloudformation")
 
@@ -140,7 +140,7 @@ class TestBuses:
         assert made("nowhere") == "ROLLBACK_COMPLETE"
 
 
-def _nesting(emulator: LocalStack, bucket: str, address: str) -> str:
+def _nesting(emulator: EmulatedStack, bucket: str, address: str) -> str:
     """Deploy a nested stack, with its template in the bucket; return the outer one's name."""
     client, name = emulator.client("cloudformation"), f"outer-{uuid.uuid4().hex[:8]}"
     nested = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}

@@ -186,7 +186,7 @@ def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
     # Given an object that ends inside install.wim, directly after what looks like an anchor
     image = make_image(size=64 << 20)
     sector = image.size // SECTOR // 2
-    cut = image.with_bytes(sector * SECTOR, udf.anchor(sector, 257, 275)).truncated(
+    cut = image.with_bytes(sector * SECTOR, udf.anchor(sector, 257, 275)).resized(
         (sector + 1) * SECTOR
     )
 
@@ -200,7 +200,7 @@ def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:
     image = make_image(wim=b"", files={"casper/x": Content(64 << 20, ())})
 
     assert read_rejection(image).code is Code.NOT_WINDOWS
-    assert read_rejection(image.truncated(image.size - SECTOR * 10)).code is Code.TRUNCATED
+    assert read_rejection(image.resized(image.size - SECTOR * 10)).code is Code.TRUNCATED
 
 
 def test_an_extent_may_reach_to_the_end_of_the_partition() -> None:

@@ -28,18 +28,18 @@ def test_an_object_cut_off_anywhere_is_reported_as_truncated(layout: str) -> Non
     for size in edges(image):
         if size < SECTOR * 17:
             # Too little remains for a decision.
-            assert read_rejection(image.truncated(size)).code in {Code.NOT_AN_ISO, Code.TRUNCATED}
+            assert read_rejection(image.resized(size)).code in {Code.NOT_AN_ISO, Code.TRUNCATED}
         elif size < end:
-            assert read_rejection(image.truncated(size)).code is Code.TRUNCATED, size
+            assert read_rejection(image.resized(size)).code is Code.TRUNCATED, size
         else:
-            assert len(read_contents(image.truncated(size)).images) == 11
+            assert len(read_contents(image.resized(size)).images) == 11
 
 
 @pytest.mark.parametrize("percent", [5, 50, 95, 99])
 def test_a_large_object_cut_off_anywhere_is_reported_as_truncated(percent: int) -> None:
     image = make_image(size=LARGE)
 
-    found = read_rejection(image.truncated(LARGE // 100 * percent), requests=1)
+    found = read_rejection(image.resized(LARGE // 100 * percent), requests=1)
 
     assert found.code is Code.TRUNCATED
     assert f"{image.size - SECTOR:,}" in found.message

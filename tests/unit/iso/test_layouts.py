@@ -132,7 +132,7 @@ def test_the_first_range_is_the_one_that_is_announced() -> None:
 
 
 def test_an_object_that_ends_before_the_first_range_is_read_from_its_start() -> None:
-    meter = Meter(make_image().truncated(FIRST_READ[0]))
+    meter = Meter(make_image().resized(FIRST_READ[0]))
 
     with pytest.raises(RejectedError):
         read_iso(meter.read, meter.image.size)

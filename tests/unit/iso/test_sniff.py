@@ -173,7 +173,7 @@ def test_an_iso_without_udf_is_an_iso_but_not_of_windows() -> None:
 
 
 def test_an_iso_without_udf_that_is_cut_off() -> None:
-    assert read_rejection(PLAIN.truncated(PLAIN.size - SECTOR)).code is Code.TRUNCATED
+    assert read_rejection(PLAIN.resized(PLAIN.size - SECTOR)).code is Code.TRUNCATED
 
 
 def test_an_iso_without_its_anchor_is_rejected() -> None:

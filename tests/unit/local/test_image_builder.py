@@ -514,4 +514,4 @@ class TestInfrastructure:
             clientToken="1",
         )
         assert refused == ("DryRunOperationException", 412)
-        assert len(service.builder.infrastructure.stored) == 1
+        assert len(service.builder.infrastructure_configurations.stored) == 1

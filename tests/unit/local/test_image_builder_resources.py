@@ -257,9 +257,9 @@ class TestProvisioning:
             builder, "InfrastructureConfiguration", Name="near", InstanceProfileName="any"
         )
         provisioners(builder)["AWS::ImageBuilder::InfrastructureConfiguration"]["delete"](arn, {})
-        assert builder.infrastructure.stored == {}
+        assert builder.infrastructure_configurations.stored == {}
 
     def test_an_unknown_property_creates_nothing(self, builder: FakeImageBuilder) -> None:
         with pytest.raises(ServiceError, match="regions is not documented"):
             self.made(builder, "DistributionConfiguration", Name="far", Regions=["eu-central-1"])
-        assert builder.distribution.stored == {}
+        assert builder.distribution_configurations.stored == {}

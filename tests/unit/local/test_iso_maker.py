@@ -9,7 +9,7 @@ from isodrop.iso.udf_files import list_entries, open_file
 from isodrop.iso.udf_volume import find_anchor, open_volume
 from isodrop_local.iso_maker import (
     LAYOUTS,
-    MEASURED_WIM,
+    MEASURED_WIM_SIZE,
     MICROSOFT_ENTERPRISE_INDEX,
     Content,
     business_editions,
@@ -46,7 +46,7 @@ def test_changes_do_not_affect_the_original() -> None:
 
     assert changed.read(8, 18) == b"\0\0ab0123456789z\0\0\0"
     assert image.read(8, 18) == b"\0\0abcdef\0\0\0\0xyz\0\0\0"
-    assert image.truncated(12).read(8, 4) == b"\0\0ab"
+    assert image.resized(12).read(8, 4) == b"\0\0ab"
 
 
 def test_enterprise_is_third_only_on_request() -> None:
@@ -61,7 +61,9 @@ def test_enterprise_is_third_only_on_request() -> None:
 
 MEASURED = make_image(
     files=measured_files(),
-    wim=make_wim(business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX), size=MEASURED_WIM),
+    wim=make_wim(
+        business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX), size=MEASURED_WIM_SIZE
+    ),
 )
 
 
@@ -129,7 +131,7 @@ def test_the_made_iso_has_as_many_files_and_folders_as_microsofts() -> None:
 def test_the_windows_image_has_the_size_and_extents_of_microsofts() -> None:
     entry = MEASURED.read(MEASURED.places["/sources/install.wim#"], SECTOR)
 
-    assert int.from_bytes(entry[56:64], "little") == MEASURED_WIM
+    assert int.from_bytes(entry[56:64], "little") == MEASURED_WIM_SIZE
     lengths = [
         int.from_bytes(entry[at : at + 4], "little")
         for at in range(176, 176 + int.from_bytes(entry[172:176], "little"), 8)
@@ -141,7 +143,7 @@ def test_the_windows_image_has_the_size_and_extents_of_microsofts() -> None:
 @pytest.mark.parametrize("layout", ["grouped", "interleaved"])
 def test_the_made_iso_is_read_with_four_requests_and_half_a_megabyte(layout: str) -> None:
     wim = make_wim(
-        business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX), size=MEASURED_WIM
+        business_editions(enterprise_index=MICROSOFT_ENTERPRISE_INDEX), size=MEASURED_WIM_SIZE
     )
     contents = read_contents(make_image(layout=layout, files=measured_files(), wim=wim))
 

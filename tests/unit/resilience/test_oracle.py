@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.faults import LOST_RESPONSE, REJECTED, Fault, Faults, error_response
+from isodrop_local.faults import LOST_RESPONSE, NO_ENTRY_ACCEPTED, Fault, Faults, error_response
 from tests.resilience.oracle import FinalState, UploadedIso, find_violations
 from tests.resilience.schedule import Schedule
 from tests.resilience.state_machine import Machine, TaskError
@@ -239,7 +239,7 @@ def test_faults_occur_in_order_after_the_calls_that_they_skip() -> None:
         (Fault("HeadObject", "SlowDown", service="s3"), 503, b""),
         (Fault("PutItem", "InternalServerError", service="dynamodb"), 500, b"InternalServerError"),
         (Fault("DescribeImages", "Busy", service="ec2", status=503), 503, b"<Code>Busy</Code>"),
-        (Fault("PutEvents", REJECTED, service="events"), 200, b'"FailedEntryCount": 1'),
+        (Fault("PutEvents", NO_ENTRY_ACCEPTED, service="events"), 200, b'"FailedEntryCount": 1'),
     ],
 )
 def test_a_fault_is_written_as_its_service_would(fault: Fault, status: int, words: bytes) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isodrop_local.template import definition, source
+from isodrop_local.template import definition, read_template
 from tools.resolved_template import resolve
 
 
@@ -59,6 +59,7 @@ def test_a_schema_registry_is_created_on_request_only() -> None:
     assert "EventSchemas" not in resolve().resources
     nested = resolve(RegisterSchemas="true").properties("EventSchemas")
     assert (
-        source()["Resources"]["EventSchemas"]["Properties"]["TemplateURL"] == "events/registry.json"
+        read_template()["Resources"]["EventSchemas"]["Properties"]["TemplateURL"]
+        == "events/registry.json"
     )
     assert nested["Parameters"] == {"RegistryName": "isodrop"}

@@ -5,7 +5,7 @@ import re
 import boto3
 import pytest
 
-from isodrop_local.template import ROOT, source
+from isodrop_local.template import ROOT, read_template
 from tests.support.template_arguments import IN_A_SUBNET, INFRASTRUCTURE, ROLE
 from tools.resolved_template import TemplateError, resolve
 
@@ -57,7 +57,7 @@ def test_exclusive_parameters_are_refused_with_a_sentence(
 
 
 def test_every_assertion_of_the_template_is_tested() -> None:
-    rules = source()["Rules"].values()
+    rules = read_template()["Rules"].values()
     sentences = {each["AssertDescription"] for rule in rules for each in rule["Assertions"]}
     assert sentences == {sentence for _, sentence in EXCLUSIONS}
 
@@ -127,7 +127,7 @@ def test_a_parameter_refuses_an_invalid_value(parameter: str, refused: object) -
 
 
 def test_every_parameter_has_description_default_bound_and_group() -> None:
-    template = source()
+    template = read_template()
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     placed = [name for group in groups for name in group["Parameters"]]
     tried = {parameter for parameter, _ in REFUSED}

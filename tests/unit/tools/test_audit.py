@@ -42,7 +42,7 @@ def test_a_finding_fails_and_is_named() -> None:
 def test_an_excepted_finding_passes_and_is_counted(exemptions: list[Exemption]) -> None:
     outcome = apply_exemptions([FINDING], exemptions, "all")
     assert outcome.passed
-    assert outcome.summary == "all; 1 findings excepted"
+    assert outcome.summary == "all; 1 findings exempted"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_an_exception_for_something_else_fails_twice(exemptions: list[Exemption]
 
 def test_an_exception_without_a_finding_fails() -> None:
     (problem,) = apply_exemptions([], excepted(), "all").problems
-    assert problem == "CKV_AWS_18 UploadBucket: excepted, and no longer found; remove the exception"
+    assert problem == "CKV_AWS_18 UploadBucket: exempted, and no longer found; remove the exemption"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_an_exception_without_a_finding_fails() -> None:
     ],
 )
 def test_an_exception_needs_a_reason_and_the_form(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "exceptions.toml"
+    path = tmp_path / "exemptions.toml"
     path.write_text(text)
     with pytest.raises(AuditError, match=message):
         read_exemptions("bandit", path)
@@ -113,7 +113,7 @@ def test_findings_of_checkov_are_read() -> None:
         ([], "checked nothing"),
         ({"passed": 0, "failed": 0}, "checked nothing"),
         (checkov(parsing_errors=1), "could not read"),
-        (checkov(skipped=1), "belong in exceptions.toml"),
+        (checkov(skipped=1), "belong in exemptions.toml"),
     ],
 )
 def test_a_resource_skipped_by_checkov_does_not_pass(report: Any, message: str) -> None:
@@ -151,8 +151,8 @@ def test_findings_of_bandit_are_read() -> None:
     [
         (bandit(["a.py"]), "could not read"),
         (bandit(loc=0), "read no code"),
-        (bandit(nosec=1), "belong in exceptions.toml"),
-        (bandit(skipped_tests=1), "belong in exceptions.toml"),
+        (bandit(nosec=1), "belong in exemptions.toml"),
+        (bandit(skipped_tests=1), "belong in exemptions.toml"),
     ],
 )
 def test_a_file_skipped_by_bandit_does_not_pass(report: Any, message: str) -> None:

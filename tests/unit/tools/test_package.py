@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from isodrop_local.template import ROOT, definition, source, transform
+from isodrop_local.template import ROOT, definition, read_template, transform
 from tools import package as packaging
 from tools.inlined_stacks import STACK
 from tools.package import TEMPLATE, package
@@ -95,7 +95,7 @@ def test_the_inlined_template_has_all_resources_and_no_nested_stack(
         ("EventSchemas", "events/registry.json"),
         ("MonitoringStack", "monitoring.yaml"),
     ):
-        for inner, resource in source(ROOT / path)["Resources"].items():
+        for inner, resource in read_template(ROOT / path)["Resources"].items():
             assert resources[f"{name}{inner}"]["Type"] == resource["Type"]
     assert {path.suffix for path in folder.iterdir()} == {".json", ".zip", ""}
 
@@ -113,7 +113,7 @@ def test_nested_resources_equal_those_of_the_nested_stack(
         ("MonitoringStack", "monitoring.yaml"),
     ):
         asked = parent.properties(name)["Parameters"]
-        for inner, resource in resolve_plain(source(ROOT / path), asked).resources.items():
+        for inner, resource in resolve_plain(read_template(ROOT / path), asked).resources.items():
             found = whole[f"{name}{inner}"].get("Properties", {})
             assert unnamed(found, name) == unnamed(resource.get("Properties", {}), name), inner
 

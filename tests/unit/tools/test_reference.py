@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from isodrop_cli.main import COMMANDS
-from isodrop_local.template import ROOT, source
+from isodrop_local.template import ROOT, read_template
 from tools.reference import (
     COMMANDS_PAGE,
     CONFIGURATION,
@@ -24,7 +24,7 @@ def test_the_generated_pages_are_up_to_date() -> None:
 
 
 def test_each_parameter_has_its_section_and_default() -> None:
-    page, template = configuration_page(source()), source()
+    page, template = configuration_page(read_template()), read_template()
     for name, parameter in template["Parameters"].items():
         section = page.partition(f"\n### {name}\n\n")[2].partition("\n#")[0]
         default = str(parameter["Default"])
@@ -35,7 +35,7 @@ def test_each_parameter_has_its_section_and_default() -> None:
 
 
 def test_a_parameter_outside_the_groups_is_refused() -> None:
-    template = copy.deepcopy(source())
+    template = copy.deepcopy(read_template())
     template["Parameters"]["Forgotten"] = {"Type": "String", "Description": "Nothing."}
     with pytest.raises(ValueError, match="Forgotten"):
         configuration_page(template)

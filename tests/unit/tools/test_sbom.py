@@ -134,7 +134,11 @@ def test_one_of_a_choice_and_all_of_a_list_must_be_allowed(expression: str, allo
         (metadata("six"), Policy({"layer": frozenset()}, {}), "does not state its license"),
         (metadata("six"), Policy({"layer": frozenset({"MIT"})}, {"six": "MIT"}), None),
         (mit("six"), Policy({"layer": frozenset()}, {"six": "MIT"}), "declares MIT itself"),
-        (mit("six"), Policy(POLICY.allowed, {"rich": "MIT"}), "rich: stated, but not shipped"),
+        (
+            mit("six"),
+            Policy(POLICY.allowed, {"rich": "MIT"}),
+            "rich: its license is stated, but it is not shipped",
+        ),
         (
             mit("six"),
             Policy({"layer": frozenset({"MIT", "ISC"})}, {}),

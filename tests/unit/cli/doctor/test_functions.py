@@ -7,7 +7,7 @@ import pytest
 
 from isodrop_cli.doctor.functions import BOTO3
 from isodrop_cli.doctor.results import Level
-from isodrop_local.template import ROOT, source
+from isodrop_local.template import ROOT, read_template
 from tests.support.doctor_responses import FUNCTION, context, refusal, run_check
 
 
@@ -59,7 +59,7 @@ def test_the_boto3_version_of_a_layer_is_checked(description: str, level: Level)
 def test_the_locked_boto3_of_the_layer_is_recent_enough() -> None:
     locked = Path(ROOT, "layers/isodrop/requirements.txt").read_text()
     version = locked.partition("\nboto3==")[2].split()[0]
-    described = source()["Resources"]["IsodropLayer"]["Properties"]["Description"]
+    described = read_template()["Resources"]["IsodropLayer"]["Properties"]["Description"]
     assert f"boto3 {version}" in described
     assert tuple(map(int, version.split(".")))[:2] >= BOTO3
     assert (
