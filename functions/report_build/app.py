@@ -93,7 +93,8 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
             reporter.publish_progress(run, report.status, report.previous, report.steps())
         case "distribute":
             build_arn = distributor.start_distribution(run).distribution.arn
-            logger.info("distribution", extra={"buildArn": build_arn})
+            message = "distribution started" if build_arn else "nothing to distribute"
+            logger.info(message, extra={"buildArn": build_arn})
             return {"buildArn": build_arn}
         case "answer":
             return _answer(reporter, run, report.error)

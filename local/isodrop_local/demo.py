@@ -35,7 +35,7 @@ LARGE_FILE: Final = 64 << 20
 """Larger files are linked into the bucket, not copied: the emulator keeps S3 in memory."""
 ISO_NAME: Final = "en-us_windows_11_business_editions_version_24h2_x64_dvd.iso"
 TIMEOUT: Final = 120.0
-NEXT: Final = "next: make local, which leaves the stack running, or .venv/bin/isodrop inspect FILE"
+NEXT: Final = "next: make local to keep a stack running, or .venv/bin/isodrop inspect FILE"
 
 
 def main(arguments: list[str] | None = None) -> int:
