@@ -1,7 +1,7 @@
-"""Runs a sweep every few minutes: answers ended runs and starts missed uploads.
+"""Runs a sweep: answers ended runs that have no answer, starts executions of missed uploads.
 
-Runs that ended without an answer get one. When you invoke it by hand, its event may set a minimum
-age: ``{"minAgeMinutes": 0}`` includes everything.
+When you invoke it by hand, its event may set a minimum age: ``{"minAgeMinutes": 0}`` includes
+everything.
 """
 
 from isodrop import startup  # pauses garbage collection while the rest is imported

@@ -44,7 +44,7 @@ class AttemptStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What stopped a run that was not rejected."""
+    """What stopped a run, other than its decision; the code tells Failed from Rejected."""
 
     code: Code
     message: str

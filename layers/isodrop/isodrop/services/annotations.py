@@ -1,8 +1,8 @@
 """Copies the image's tags to its AMI, tags the object with the answer, and updates parameters.
 
 All of this is best effort: the answer is recorded before it starts and does not depend on it. So
-nothing here raises an exception or takes long. Each thing that could not be written is described
-in one sentence in the answer's ``notes``.
+:meth:`Annotator.annotate` raises no exception, and starts nothing new after 20 seconds. Each thing
+that could not be written is described in one sentence in the answer's ``notes``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +73,7 @@ class Annotator:
         """
         deadline = self.clock() + TIME_LIMIT_SECONDS
         notes = []
-        for what, write in self._annotation_tasks(run, answer, build, deadline):
+        for what, write in self._annotation_writes(run, answer, build, deadline):
             try:
                 self._check_time(deadline)
                 problem = write()
@@ -84,7 +84,7 @@ class Annotator:
                 notes.append(f"{what}: {problem}")
         return tuple(notes)
 
-    def _annotation_tasks(
+    def _annotation_writes(
         self, run: Run, answer: Event, build: Build | None, deadline: float
     ) -> Iterator[tuple[str, Callable[[], str | None]]]:
         # The object first: the parameters may take the rest of the time.

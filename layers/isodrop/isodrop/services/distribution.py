@@ -107,8 +107,8 @@ class Distributor:
         -------
         Run
             The updated run. Its ``distribution.arn`` is the build to track, or ``None`` if there
-            is none: the run has its answer, there is no image to distribute, or the distribution's
-            ``failure`` gives the reason.
+            is none: the stack does not distribute images, there is no image to distribute, the run
+            already had its answer, or the distribution's ``failure`` gives the reason.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Distributor:
         return updated or run
 
     def _make_task(self, run: Run) -> DistributionTask | None:
-        """Make the task of a run that has an image; ``None`` for any other run.
+        """Make the task of a run; ``None`` if it has no image, or if images are not distributed.
 
         A distribution that was started is continued even if the stack no longer distributes images.
         """

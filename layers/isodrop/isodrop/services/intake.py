@@ -100,11 +100,11 @@ class ImportTask:
 
     def make_request(self, token: str, tags: Mapping[str, str]) -> Request:
         """Make an ImportDiskImage request for the run's copy."""
-        content = {"isodrop:content": self.content.id}
+        content_tags = {"isodrop:content": self.content.id}
         if self.run.sha256 is not None:
-            content["isodrop:sha256"] = self.run.sha256
+            content_tags["isodrop:sha256"] = self.run.sha256
         uri = self.stager.bucket.uri(copy_key(self.run))
-        return import_request(self.plan, uri, self.read_settings(), token, {**tags, **content})
+        return import_request(self.plan, uri, self.read_settings(), token, {**tags, **content_tags})
 
     def send(self, request: Request) -> str:
         """Call ImportDiskImage."""

@@ -1,8 +1,9 @@
 """Updates the parameters that point to the newest image of each name and Windows build.
 
-An image that turns out to be deleted is marked as retired in the ledger, so each deleted
-image is checked only once. The sweep updates the parameters of all names, so a parameter that is
-out of date, or whose AMI was deleted, is corrected without another import.
+An image that turns out not to be available anymore (deleted, deprecated, disabled, or without its
+AMI) is marked as retired in the ledger, so it is checked only once. The sweep updates the
+parameters of all names, so a parameter that is out of date, or whose AMI was deleted, is corrected
+without another import.
 """
 
 from collections.abc import Callable, Iterable

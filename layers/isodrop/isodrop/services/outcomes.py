@@ -64,7 +64,7 @@ class OutcomeReader:
         Raises
         ------
         TransientError, PermanentError
-            The call to Image Builder failed; try again later.
+            A call to AWS failed; try again later.
         """
         record = run.import_build
         if run.answer_json is not None or record.arn is None or record.attempt is None:

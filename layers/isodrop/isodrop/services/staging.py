@@ -81,7 +81,7 @@ class Stager:
         PermanentError
             ``build-cancelled``, or S3 refuses the multipart upload; nothing is recorded.
         TransientError
-            Temporary; nothing is recorded.
+            Temporary; the decision may have been recorded.
         """
         key = copy_key(run)
         multipart_id = self.bucket.create_multipart_upload(key)
@@ -115,7 +115,7 @@ class Stager:
         Raises
         ------
         RejectedError
-            ``object-gone``: it was replaced or deleted before its copy was made.
+            It cannot be copied; for example, ``object-gone``: it was replaced or deleted before.
         TransientError
             Temporary; the next call continues the copy.
         PermanentError

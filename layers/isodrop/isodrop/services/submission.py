@@ -1,7 +1,7 @@
-"""Starts exactly one build for each request to Image Builder, and lets several runs share it.
+"""Starts at most one build for each request to Image Builder, and lets several runs share it.
 
-An import is one such request, and the distribution of its image is another. Each request is stored
-in the ledger before it is first sent, and it is marked as submitted before it is sent. So a crash
+A task is an import, or the distribution of its image; each attempt at a task is one request. It is
+stored in the ledger before it is first sent, and marked as submitted before it is sent. So a crash
 at any point, a repeated event or a race leads to the same build.
 """
 
@@ -27,7 +27,7 @@ _ROUNDS: Final = 5
 
 
 class BuildTask(Protocol):
-    """Something to build once; runs whose tasks have the same key share its builds."""
+    """An import or a distribution; runs whose tasks have the same key share its builds."""
 
     @property
     def kind(self) -> BuildKind:
@@ -53,12 +53,14 @@ class BuildTask(Protocol):
 
         Raises
         ------
-        TransientError, QuotaError, PermanentError
-            Image Builder did not start a build.
+        TransientError, QuotaError
+            Temporary; a build may have been started.
+        PermanentError
+            Image Builder refused the request.
         """
 
     def ensure_ready(self, attempt: Attempt) -> bool:
-        """Whether the copy or image of a request exists; a missing copy is made again."""
+        """Whether the copy of a request exists, if it has one; the run's own is made again."""
 
     def has_result(self, build: Build) -> bool:
         """Whether the AMIs of a build that succeeded still exist."""
@@ -66,7 +68,7 @@ class BuildTask(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BuildSubmitter:
-    """Starts the build of a task exactly once.
+    """Starts the builds of tasks, one for each attempt.
 
     Attributes
     ----------
@@ -75,7 +77,7 @@ class BuildSubmitter:
     stack : str
         The stack's name; part of every client token.
     max_consecutive_failures : int
-        How many builds of a task may fail in a row before its runs are rejected.
+        How many builds of a task may fail in a row before no more are started.
     now : callable
         Returns the current time, with a time zone.
     limits : BuildLimits or None
@@ -133,7 +135,7 @@ class BuildSubmitter:
             key = linked.build_record(task.kind).attempt
             if key is None:
                 raise TransientError(
-                    "the run was stopped or answered in the meantime; the next try reads how"
+                    "the run was stopped or answered in the meantime; the next try reads the result"
                 )
             # Another invocation for the same run may have linked another attempt first.
             return linked, attempt if key == attempt.key else self.ledger.get_attempt(key)
@@ -206,7 +208,7 @@ class BuildSubmitter:
         return build_arn
 
     def _send_once(self, attempt: Attempt, task: BuildTask) -> str:
-        """Send an attempt's stored request, after checking that the copy or image exists.
+        """Send an attempt's stored request; before it is first sent, check that its copy exists.
 
         The attempt is marked as submitted first: a later invocation must not assume that there is
         no build.

@@ -1,8 +1,8 @@
 """The sweep: answers runs that have no answer, and starts executions for uploads that have none.
 
-It compares the ledger and the bucket to find what the state machine cannot handle itself: an
-execution that was aborted, timed out or failed despite its retries, and an upload whose event
-EventBridge did not deliver. Whatever a sweep does may be done twice: claims,
+It compares the ledger with Step Functions and with the upload bucket to find what the state machine
+cannot handle itself: an execution that was aborted, timed out or failed despite its retries, and an
+upload whose event EventBridge did not deliver. Whatever a sweep does may be done twice: claims,
 answers and execution names are written once. So it may be interrupted, run twice or overlap with
 another one. Its only state is a checkpoint, which saves work.
 """
@@ -52,8 +52,8 @@ MAX_LOOKBACK: Final = timedelta(days=8)
 when its multipart upload was started, and the bucket aborts those after seven days.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
 COPY_AGE: Final = timedelta(days=8)
-"""Age at which a copy is deleted in any case: an execution ends within seven days. The lifecycle
-rule of the bucket uses the same number of days."""
+"""Age at which a copy is deleted in any case: an execution ends within seven days. The staging
+bucket's lifecycle rule uses the same number of days."""
 MAX_ANSWERS: Final = 200
 MAX_STARTS: Final = 100
 MAX_PAGES: Final = 20
@@ -119,7 +119,8 @@ class Sweeper:
         Raises
         ------
         TransientError, PermanentError
-            The ledger or the bucket cannot be read; raised after everything else was done.
+            The ledger or a bucket cannot be read; if the checkpoint was read, everything else is
+            done first.
         """
         summary = SweepSummary()
         checkpoint = dict(self.ledger.load_checkpoint() or {})
@@ -405,7 +406,7 @@ class Sweeper:
 
 
 def _is_eligible(upload: Upload) -> bool:
-    """Whether the event rule matches the upload, and its version identifies it."""
+    """Whether the upload's key ends in ``.iso``, and its version identifies it."""
     return upload.is_iso and upload.unique_version_id is not None
 
 
