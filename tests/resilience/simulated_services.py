@@ -93,6 +93,12 @@ class KilledError(BaseException):
     """The function's process is killed; nothing in it catches that."""
 
 
+def _clear_services(module: ModuleType) -> None:
+    """Let a function create its services anew, as in a new execution environment."""
+    (cached,) = (each for each in vars(module).values() if hasattr(each, "cache_clear"))
+    cached.cache_clear()
+
+
 @cache
 def _function_module(name: str) -> ModuleType:
     """Import a function's code under its own name, because each is called ``app``."""
@@ -255,9 +261,7 @@ class SimulatedServices(ABC):
         task = self.clock.current
         assert task is not None
         module = _function_module(function)
-        for cached in ("intake", "services", "sweep"):
-            if hasattr(module, cached):
-                getattr(module, cached).cache_clear()
+        _clear_services(module)
         task.deadline = deadline = self.clock.now + SECONDS[function]
         context = SimpleNamespace(
             function_name=function,
