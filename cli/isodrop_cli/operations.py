@@ -170,10 +170,10 @@ class StackOperations:
         """
         last = history.last
         if last is not None and last.answered_at is None:
-            raise _still_open_error(history, last.request.number, last.execution_arn)
+            raise _still_open_error(history, last.run_request.number, last.execution_arn)
         if history.current is None:
             raise OperatorError(f"{history.uri}: only the current version can be imported")
-        number = 0 if last is None else last.request.number + 1
+        number = 0 if last is None else last.run_request.number + 1
         event = make_object_created_event(
             history.current.upload,
             history.current.last_modified,
@@ -214,8 +214,8 @@ class StackOperations:
         if last is None:
             return 0
         if last.answered_at is None:
-            return last.request.number
-        number = last.request.number + 1
+            return last.run_request.number
+        number = last.run_request.number + 1
         for suffix in range(_MAX_EXECUTION_NAMES):
             arn = self.executions.arn_for(_execution_name(history.upload_id, number, suffix))
             found = self.executions.describe_execution(arn)
@@ -223,7 +223,7 @@ class StackOperations:
                 break
             if not found.has_ended:
                 return number
-        return last.request.number
+        return last.run_request.number
 
     def follow_run(
         self,
@@ -362,7 +362,7 @@ class StackOperations:
             # Write first, then read again. ImportIso does the same before it submits, so at least
             # one of the two sees what the other wrote.
             self.ledger.request_cancellation(run)
-            run = self.ledger.get_run(run.upload_id, run.request.number) or run
+            run = self.ledger.get_run(run.upload_id, run.run_request.number) or run
             build_arn = self._find_running_build(run)
             if build_arn is None and _is_over(run) and run.import_build.failure != CANCELLED:
                 raise OperatorError(message)
@@ -387,7 +387,8 @@ class StackOperations:
                 self.ledger.list_by_state(RunState.OPEN), self.on_unreadable
             )
             if other.import_build.attempt == run.import_build.attempt
-            and (other.upload_id, other.request.number) != (run.upload_id, run.request.number)
+            and (other.upload_id, other.run_request.number)
+            != (run.upload_id, run.run_request.number)
         )
 
     def _find_running_build(self, run: Run) -> str | None:

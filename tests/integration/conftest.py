@@ -100,7 +100,7 @@ def environment() -> dict[str, str]:
         "LEDGER_TABLE": "ledger",
         "STAGING_BUCKET": "staging",
         "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infrastructure",
-        "SUPPORTED_BUILDS": "26100",
+        "SUPPORTED_WINDOWS_BUILDS": "26100",
         "MAX_CONSECUTIVE_FAILURES": "2",
     }
 

@@ -383,7 +383,7 @@ def test_the_sweep_reports_how_many_builds_count(harness: ImportHarness) -> None
 
     summary = harness.sweep()
 
-    assert (summary.builds_under_way, summary.builds_today, summary.errors) == (2, 2, 0)
+    assert (summary.slots_in_use, summary.builds_today, summary.errors) == (2, 2, 0)
 
 
 # Many uploads at once

@@ -206,7 +206,7 @@ def test_the_same_iso_under_another_key_is_the_same_import(harness: ImportHarnes
     assert (first["detail"]["data"]["reused"], second["detail"]["data"]["reused"]) == (False, True)
     assert first["detail"]["data"]["amis"] == second["detail"]["data"]["amis"]
     assert first["detail"]["metadata"]["eventId"] != second["detail"]["metadata"]["eventId"]
-    assert first["detail"]["metadata"]["importId"] == second["detail"]["metadata"]["importId"]
+    assert first["detail"]["metadata"]["attemptId"] == second["detail"]["metadata"]["attemptId"]
     assert harness.submissions() == 1
 
 

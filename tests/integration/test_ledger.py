@@ -152,7 +152,7 @@ def test_a_run_has_one_attempt_and_one_build(ledger: Ledger) -> None:
     found = ledger.get_run(run.upload_id)
     assert found is not None
     assert found.import_build == BuildRecord(
-        AttemptKey("i", 0), "arn:1", import_id="token-0", reused=True
+        AttemptKey("i", 0), "arn:1", attempt_id="token-0", reused=True
     )
 
 
@@ -182,7 +182,7 @@ def test_each_run_of_an_upload_is_claimed_and_answered_separately(ledger: Ledger
 
     assert second is not None
     assert taken is None
-    assert (second.upload_id, second.request, second.answer_json) == (
+    assert (second.upload_id, second.run_request, second.answer_json) == (
         first.upload_id,
         request,
         None,
@@ -397,7 +397,7 @@ def test_the_uploader_is_recorded_until_it_is_erased(ledger: Ledger) -> None:
     ledger.claim(upload, "execution-1", "2026-11-01", RunRequest(uploader="123456789012"))
     kept = ledger.get_run(upload_id(upload))
     assert kept is not None
-    assert kept.request.uploader == "123456789012"
+    assert kept.run_request.uploader == "123456789012"
     assert ("uploaded by", "123456789012") in to_pairs(kept)
     assert as_json(kept)["uploader"] == "123456789012"
 

@@ -33,7 +33,7 @@ def change(ledger: Ledger, key: dict[str, str], expression: str, **values: Any) 
 
 
 def read(ledger: Ledger, run: Run) -> Run | None:
-    return ledger.get_run(run.upload_id, run.request.number)
+    return ledger.get_run(run.upload_id, run.run_request.number)
 
 
 @pytest.mark.parametrize("decision", [a_plan(), Rejection.of(Code.NOT_AN_ISO)])
@@ -71,7 +71,7 @@ def test_attributes_that_an_older_version_did_not_write_have_defaults(ledger: Le
     found = read(ledger, run)
 
     assert found is not None
-    assert (found.request.overrides, found.status_first_seen_at, found.upload.version_id) == (
+    assert (found.run_request.overrides, found.status_first_seen_at, found.upload.version_id) == (
         {},
         {},
         None,

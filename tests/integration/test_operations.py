@@ -190,7 +190,7 @@ class TestFinding:
 
         history = harness.operations.get_history(BUCKET, "a.iso")
 
-        assert [run.request.number for run in history.runs] == [0, 1]
+        assert [run.run_request.number for run in history.runs] == [0, 1]
         assert history.last == history.runs[1]
 
     def test_a_deleted_version_still_has_its_history(self, harness: ImportHarness) -> None:

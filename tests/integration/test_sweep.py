@@ -118,7 +118,7 @@ class TestOpenRuns:
             "builds": 0,
             "removed": 0,
             "freed": 0,
-            "builds_under_way": 0,
+            "slots_in_use": 0,
             "builds_today": 0,
             "errors": 0,
             "complete": True,

@@ -91,7 +91,7 @@ SETTINGS = st.builds(
     infrastructure_configuration_arn=st.just(INFRASTRUCTURE),
     edition=st.one_of(st.just("Enterprise"), ANY_TEXT),
     image_name_template=st.one_of(st.just("windows-11-{edition}-{release}"), LONG_TEXT),
-    supported_builds=st.one_of(
+    supported_windows_builds=st.one_of(
         st.just(frozenset({22621, 22631, 26100, 26200})), st.frozensets(NUMBERS, max_size=3)
     ),
     description=st.one_of(st.none(), LONG_TEXT),
@@ -101,7 +101,7 @@ SOUND_SETTINGS = st.builds(
     replace,
     SETTINGS,
     edition=st.sampled_from(BUSINESS),
-    supported_builds=st.just(frozenset({22621, 22631, 26100, 26200})),
+    supported_windows_builds=st.just(frozenset({22621, 22631, 26100, 26200})),
     allowed_overrides=st.just(frozenset(RULES)),
 )
 UPLOADS = st.builds(

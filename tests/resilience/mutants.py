@@ -325,7 +325,7 @@ MUTANTS: Final = (
     Mutant(
         "a failed distribution is reported as succeeded",
         RESULTS,
-        "if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:",
+        "if distribution_build is None or distribution_build.phase is not BuildPhase.SUCCEEDED:",
         "if distributed is None:",
     ),
     Mutant(

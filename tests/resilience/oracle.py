@@ -281,8 +281,8 @@ def _check_against_build(
     if began is None or began.import_key != run.import_key:
         yield f"names {arn}, which is another import's"
         return
-    if answer["detail"]["metadata"]["importId"] not in {build["token"], None}:
-        yield f"has the importId of another build than {arn}"
+    if answer["detail"]["metadata"]["attemptId"] not in {build["token"], None}:
+        yield f"has the attemptId of another build than {arn}"
     if answer["detail-type"] == "ISO Import Succeeded":
         if "AVAILABLE" not in states:
             yield f"succeeded, but {arn} never was AVAILABLE"

@@ -80,7 +80,7 @@ PART_SIZE: Final = 256 * 1024
 """The part size of copies in simulations, because their ISOs are small."""
 
 
-_BUSY: Final = ("started", "open", "removed", "freed", "builds_under_way", "errors")
+_BUSY: Final = ("started", "open", "removed", "freed", "slots_in_use", "errors")
 PARAMETERS: Final = {"PollIntervalSeconds": 240, "TrackingTimeoutHours": 14}
 """Rarer polls than the template allows, because each takes real time."""
 
@@ -234,7 +234,7 @@ class Simulation(SimulatedServices):
             "STAGING_BUCKET": STAGING,
             "EVENT_BUS": "default",
             "EDITION": "Enterprise",
-            "SUPPORTED_BUILDS": "22621,26100",
+            "SUPPORTED_WINDOWS_BUILDS": "22621,26100",
             "ALLOWED_OVERRIDES": "edition,rebuild",
             "INFRASTRUCTURE_CONFIGURATION_ARN": made["infrastructureConfigurationArn"],
             "MAX_CONSECUTIVE_FAILURES": str(MAX_CONSECUTIVE_FAILURES),

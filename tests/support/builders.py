@@ -89,7 +89,7 @@ def a_run(**changes: Any) -> Run:
     """Build a run that an execution has claimed."""
     run = Run(
         upload_id="d0d0",
-        request=FIRST_RUN,
+        run_request=FIRST_RUN,
         execution_arn="arn:aws:states:eu-central-1:123456789012:execution:imports:one",
         claimed_at="2026-11-24T09:00:00.000+00:00",
         upload=an_upload(),

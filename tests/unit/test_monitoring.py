@@ -227,7 +227,7 @@ def test_a_sweep_writes_metrics_of_its_findings_only(capsys: pytest.CaptureFixtu
         builds=2,
         answered=3,
         started=4,
-        builds_under_way=5,
+        slots_in_use=5,
         builds_today=6,
     )
     everything.errors = 7

@@ -10,7 +10,7 @@ ENVIRONMENT = {
     "LEDGER_TABLE": "ledger",
     "STAGING_BUCKET": "staging",
     "INFRASTRUCTURE_CONFIGURATION_ARN": "arn:infra",
-    "SUPPORTED_BUILDS": "22621, 26100",
+    "SUPPORTED_WINDOWS_BUILDS": "22621, 26100",
     "ALLOWED_OVERRIDES": "edition,rebuild",
     "IMAGE_TAGS": "team=desktop,cost center=42=b",
     "MAX_CONSECUTIVE_FAILURES": "5",
@@ -24,7 +24,7 @@ def test_the_environment_becomes_the_settings_of_every_import() -> None:
     read = IntakeSettings.read(ENVIRONMENT)
     settings = read.import_settings()
 
-    assert settings.supported_builds == {22621, 26100}
+    assert settings.supported_windows_builds == {22621, 26100}
     assert settings.allowed_overrides == {"edition", "rebuild"}
     assert settings.tags == {"team": "desktop", "cost center": "42=b"}
     assert settings.secure_boot is True
@@ -37,8 +37,8 @@ def test_the_environment_becomes_the_settings_of_every_import() -> None:
     ("changes", "named"),
     [
         ({"STACK_NAME": ""}, "STACK_NAME"),
-        ({"SUPPORTED_BUILDS": "newest"}, "SUPPORTED_BUILDS"),
-        ({"SUPPORTED_BUILDS": ""}, "SUPPORTED_BUILDS"),
+        ({"SUPPORTED_WINDOWS_BUILDS": "newest"}, "SUPPORTED_WINDOWS_BUILDS"),
+        ({"SUPPORTED_WINDOWS_BUILDS": ""}, "SUPPORTED_WINDOWS_BUILDS"),
         ({"MAX_CONSECUTIVE_FAILURES": "0"}, "MAX_CONSECUTIVE_FAILURES"),
         ({"SECURE_BOOT": "perhaps"}, "SECURE_BOOT"),
         ({"ALLOW_ESD": "perhaps"}, "ALLOW_ESD"),

@@ -44,7 +44,7 @@ ENVIRON: Final = {
     "EVENT_BUS": "default",
     "MAX_CONSECUTIVE_FAILURES": "3",
     "TRACKING_HOURS": "20",
-    "SUPPORTED_BUILDS": "22621,22631,26100,26200",
+    "SUPPORTED_WINDOWS_BUILDS": "22621,22631,26100,26200",
     "STATE_MACHINE_ARN": _ARN.format("states", "stateMachine:isodrop"),
     "INFRASTRUCTURE_CONFIGURATION_ARN": _ARN.format(
         "imagebuilder", "infrastructure-configuration/isodrop"

@@ -103,7 +103,7 @@ Somebody may publish a genuine answer again, so what you do must be idempotent.
   parameter `/isodrop/<name>/<build>/latest` points to the highest version. It is written before the
   answer is published, or by the next sweep if a note in the answer says that it could not be.
 - **One upload, one `metadata.uploadId`.** Uploads of the same bytes share one import:
-  `metadata.importId` is the same, and `reused` is true for those that did not start a build.
+  `metadata.attemptId` is the same, and `reused` is true for those that did not start a build.
 - **Only additions within a major version.** Fields and codes may be added; none is removed, and
   none changes its type. Ignore what you do not know. Compare `detail-type` and `code`, not texts.
 - *always* below means that every event of version {version} has the field. It may still be null if

@@ -171,7 +171,7 @@ def _apply_allow_list(inspection: Inspection, stack: "Stack") -> Inspection:
 def _find_refusal(sha256: str, source: "AllowListSource") -> str | None:
     """Return why the list does not allow the ISO; ``None`` if it does."""
     allowed = source.read()
-    return None if sha256 in allowed else allowed.describe_refusal(sha256)
+    return None if sha256 in allowed else allowed.describe_missing(sha256)
 
 
 def inspect_iso(

@@ -95,11 +95,11 @@ def _by_upload(runs: "Iterable[Run]") -> "Iterator[list[object]]":
     for run in runs:
         uploads.setdefault(run.upload_id, []).append(run)
     for last, *earlier in uploads.values():
-        number = last.request.number
+        number = last.run_request.number
         key = last.upload.key
         yield [*_shorten(*to_row(last)), f"{key} (run {number})" if number else key]
         for run in earlier:
-            yield [*_shorten(*to_row(run)), f"  run {run.request.number}"]
+            yield [*_shorten(*to_row(run)), f"  run {run.run_request.number}"]
 
 
 def _shorten(*fields: object) -> list[object]:

@@ -22,7 +22,7 @@ def allow_list(context: CheckContext) -> CheckResult:
     except NotFoundError:
         waits = "imports wait for it" if mode == AllowListMode.ENFORCE else "each answer has a note"
         return failed(f"there is no allow-list {uri}: {waits}", f"create it, or {redeploy}")
-    if not found.names:
+    if not found.names_by_hash:
         return failed(f"{uri} has {found.describe()}: {_effect(mode)}", f"correct {uri}")
     if found.invalid_lines:
         return warned(f"{uri} has {found.describe()}", f"correct {uri}")

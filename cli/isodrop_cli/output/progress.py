@@ -141,7 +141,7 @@ class ProgressTracker:
     ) -> Iterator[ProgressEvent]:
         """Return the new events of a run."""
         run = snapshot.run
-        run_id = ("", 0) if run is None else (run.upload_id, run.request.number)
+        run_id = ("", 0) if run is None else (run.upload_id, run.run_request.number)
         events = tuple(known_events(snapshot, key, now))
         for event, next_event in zip_longest(events, events[1:]):
             before = self._messages.get((*run_id, event.stage))

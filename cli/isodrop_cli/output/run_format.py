@@ -60,9 +60,9 @@ def as_json(run: "Run") -> dict[str, Any]:
     plan = None if isinstance(run.decision, Rejection) else run.decision
     return {
         "uploadId": run.upload_id,
-        "run": run.request.number,
-        "overrides": dict(run.request.overrides),
-        "uploader": run.request.uploader,
+        "run": run.run_request.number,
+        "overrides": dict(run.run_request.overrides),
+        "uploader": run.run_request.uploader,
         "source": {
             "bucket": run.upload.bucket,
             "key": run.upload.key,
@@ -111,13 +111,13 @@ def to_pairs(run: "Run") -> list[tuple[str, object]]:
     data = {} if answer is None else answer["detail"]["data"]
     plan = None if isinstance(run.decision, Rejection) else run.decision
     pairs: list[tuple[str, object]] = [
-        ("run", run.request.number),
-        *(("set", f"{name}={value}") for name, value in sorted(run.request.overrides.items())),
+        ("run", run.run_request.number),
+        *(("set", f"{name}={value}") for name, value in sorted(run.run_request.overrides.items())),
         ("state", get_state(run)),
         ("started", _format(run.claimed_at)),
     ]
-    if run.request.uploader is not None:
-        pairs.append(("uploaded by", printable(run.request.uploader)))
+    if run.run_request.uploader is not None:
+        pairs.append(("uploaded by", printable(run.run_request.uploader)))
     if plan is not None:
         pairs += [
             ("image", f"{plan.name} {plan.semantic_version}"),
@@ -150,7 +150,7 @@ def to_row(run: "Run") -> tuple[object, ...]:
         _format(run.claimed_at),
         get_state(run),
         None if answer is None else answer["detail"]["data"].get("code"),
-        run.request.number,
+        run.run_request.number,
         None if plan is None else plan.name,
         None if plan is None else plan.semantic_version,
         run.import_build.arn,

@@ -103,7 +103,7 @@ _RETRY: Final = "run isodrop retry, or upload the ISO again"
 CODES: Final = MappingProxyType(
     {
         Code.NOT_AN_ISO: _rejected(
-            "The object is not an ISO image: it has neither a UDF nor an ISO 9660 file system.",
+            "The object is not an ISO: it has neither a UDF nor an ISO 9660 file system.",
             "Check that the file is the ISO itself, not an archive, a download page or a shortcut.",
             why="Windows installation ISOs have a UDF file system. Without the descriptors of "
             "UDF or ISO 9660 the object is something else whose name ends in .iso.",
@@ -126,14 +126,15 @@ CODES: Final = MappingProxyType(
             "Windows Setup fails on such ISOs, too. isodrop does not guess.",
         ),
         Code.NOT_WINDOWS: _rejected(
-            "The ISO has no Windows installation image (sources/install.wim or install.esd).",
+            "The ISO contains no Windows client that can be installed.",
             f"{_BUSINESS_ISO}.",
-            why="Windows Setup installs from that file, and without it there is nothing to "
-            "import. ISOs of drivers, languages or optional features have none.",
+            why="Either there is no sources/install.wim or install.esd, from which Windows Setup "
+            "installs, as on ISOs of drivers, languages or optional features; or the file contains "
+            "only Windows PE, or an image whose INSTALLATIONTYPE is not Client.",
         ),
         Code.NOT_WINDOWS_11: _rejected(
-            "The ISO contains a Windows older than Windows 11.",
-            f"{_BUSINESS_ISO}; Image Builder imports no other Windows from an ISO.",
+            "The ISO contains a version of Windows older than Windows 11.",
+            f"{_BUSINESS_ISO}; Image Builder imports no other version of Windows from an ISO.",
             why="ImportDiskImage accepts one operating system, Microsoft Windows 11.",
         ),
         Code.SERVER_ISO: _rejected(
@@ -164,18 +165,18 @@ CODES: Final = MappingProxyType(
         ),
         Code.LTSC_ISO: _rejected(
             "The ISO contains a long-term servicing (LTSC) edition, which Image Builder refuses.",
-            f"{_BUSINESS_ISO}, the general availability release.",
+            f"{_BUSINESS_ISO}. It is the general availability release.",
             why="LTSC editions have an EDITIONID of their own, such as EnterpriseS, and share "
             "build numbers with the general release. AWS documents that they are not "
             "supported.",
         ),
         Code.UNSUPPORTED_RELEASE: _rejected(
             "Image Builder is not known to import the Windows 11 release on the ISO.",
-            "Upload a supported release. Once AWS supports this one, add its build to the stack's"
-            " parameter SupportedWindowsBuilds and run isodrop retry.",
-            why="The build on the ISO is not among the stack's SupportedWindowsBuilds, which by "
-            "default are those that AWS documents. Image Builder would refuse it after "
-            "the build was paid for.",
+            "Upload a supported release. Once AWS supports this one, add its Windows build to the"
+            " stack's parameter SupportedWindowsBuilds and run isodrop retry.",
+            why="The Windows build on the ISO is not among the stack's SupportedWindowsBuilds, "
+            "which by default are those that AWS documents. Image Builder would refuse the ISO "
+            "only after a build has started, which costs money.",
         ),
         Code.SPLIT_IMAGE: _rejected(
             "The Windows image file on the ISO is split into several files (install.swm).",
@@ -218,8 +219,8 @@ CODES: Final = MappingProxyType(
             "The message gives S3's reason. If a malware scan must finish first (the bucket's"
             " policy denies reading until GuardDuty has tagged the object), set the stack's"
             " parameter MalwareScan to GuardDuty. Otherwise allow ImportIso's role to read the"
-            " object and to use its KMS key (parameter KmsKeyArn), or upload it without SSE-C;"
-            f" then {_RETRY}.",
+            " object and to use its KMS key (parameter KmsKeyArn), and run isodrop retry. An object"
+            " with SSE-C must be uploaded again without it.",
             why="S3 returned AccessDenied for the first read; or the object's KMS key is "
             "disabled, deleted or not usable by isodrop; or the object is encrypted with a key "
             "that only its uploader has (SSE-C). The message quotes S3.",
@@ -281,7 +282,7 @@ CODES: Final = MappingProxyType(
             retryable=True,
         ),
         Code.BUILD_CANCELLED: _failed(
-            "Image Builder's build of the image was cancelled.",
+            "The build was cancelled, or the run before it had one.",
             f"To start another build, {_RETRY}.",
             why="Somebody cancelled it: with isodrop cancel, in Image Builder's console or with "
             "CancelImageCreation. Nothing cancels a build automatically.",
@@ -334,7 +335,7 @@ CODES: Final = MappingProxyType(
             "often a stack parameter names something that was deleted or cannot be used.",
         ),
         Code.REQUEST_REFUSED: _failed(
-            "An AWS service other than Image Builder refused a request of the import.",
+            "An AWS service other than Image Builder refused a request that isodrop made.",
             "Correct what the message names (a bucket, a key, a table, a stack parameter) and"
             f" {_RETRY}.",
             why="A service such as S3, KMS or DynamoDB returned an error that a repeated request "
@@ -347,7 +348,8 @@ CODES: Final = MappingProxyType(
             "key policy does not allow it.",
         ),
         Code.SERVICE_UNAVAILABLE: _failed(
-            "An AWS service was unavailable, throttled or out of quota for hours.",
+            "For hours, an AWS service was unavailable or throttled requests, or a quota or the"
+            " stack's MaxBuildsAtOnce was used up.",
             f"Check the AWS Health Dashboard and the account's quotas, then {_RETRY}.",
             why="Throttling, outages and used-up quotas are retried with growing delays; this "
             "one lasted longer than all retries.",
@@ -357,7 +359,7 @@ CODES: Final = MappingProxyType(
             "The execution that tracked the upload ended without an answer.",
             f"Check why the execution named in this answer ended, then {_RETRY};"
             " an import that has already started is resumed.",
-            why="The execution was stopped or timed out, or all its attempts to publish an answer "
+            why="The execution was stopped or timed out, or all its tries to publish an answer "
             "failed. The sweep found it later, and there was no build to wait for.",
             retryable=True,
         ),

@@ -35,20 +35,20 @@ class RejectedError(IsodropError):
 class TransientError(IsodropError):
     """An AWS service throttles or is unavailable; try again later.
 
-    The state machine retries it, by the name of this class, for hours.
+    The state machine recognizes it by the name of this class, and retries the call for hours.
     """
 
     code = Code.SERVICE_UNAVAILABLE
 
 
 class QuotaError(TransientError):
-    """A service quota is used up. The state machine retries it, by name, at longer intervals."""
+    """A service quota, or ``MaxBuildsAtOnce``, is used up. It is retried at longer intervals."""
 
 
 class CredentialsError(TransientError):
     """AWS rejects the function's credentials, perhaps for a few minutes only.
 
-    The state machine retries it, by name, for minutes only.
+    It is retried for minutes only.
     """
 
     code = Code.ACCESS_DENIED

@@ -1,10 +1,10 @@
 """The events on EventBridge: the models of the contract, and the parser for subscribers.
 
 The schemas, samples and pages in ``events/`` and ``docs/`` are generated from these models. Within
-a major version, fields are added, but none is removed or changed. Every ``eventId`` is derived, so
-that an event that is published twice can be recognized: an answer's id depends on its upload and
-run only. This module needs pydantic but no AWS SDK, so that subscribers do not need one either.
-Before you act on an answer, :func:`verify` it against the ledger and Image Builder.
+a major version, fields are added, but none is removed or changed. Each ``eventId`` is always the
+same for the same event, even if it is published twice: an answer's depends on upload and run only.
+This module needs pydantic but no AWS SDK, so that subscribers do not need one either. Before you
+act on an answer, :func:`verify` it against the ledger and Image Builder.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ SCHEMA_VERSION: Final = "1.0"
 
 DETAIL_LIMIT: Final = 224 * 1024
 """Bytes of an event's ``detail`` without its notes. PutEvents accepts less than 256 KB of source,
-detail type, detail and resources, and the event that a subscriber receives is larger than that:
+detail type, detail and resources, and EventBridge adds fields to the event that is delivered:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html"""
 NOTES_LIMIT: Final = 16 * 1024
 """Bytes of an answer's notes; further notes are omitted."""
@@ -42,16 +42,16 @@ _UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_RUNS: Final = 1_000_000
 _GONE: Final = frozenset({"DELETED", "DISABLED"})
 
-_BUILD_ARN: Final = (
+_EXAMPLE_ARN: Final = (
     "arn:aws:imagebuilder:eu-central-1:123456789012:image/"
     "windows-11-enterprise-x64-en-us/11.26100.1742/1"
 )
 
-_DISTRIBUTION_ARN: Final = Field(
+_DISTRIBUTION_ARN_FIELD: Final = Field(
     None,
     description="ARN of the build version that distributes the image to other Regions and"
     " accounts; null if the stack does not distribute images, or has not started to.",
-    examples=[f"{_BUILD_ARN[:-1]}2"],
+    examples=[f"{_EXAMPLE_ARN[:-1]}2"],
 )
 
 
@@ -119,7 +119,7 @@ class Metadata(_Model):
         description="The run of the upload: 0 for the first, which its arrival starts; isodrop"
         " retry increments it.",
     )
-    import_id: str | None = Field(
+    attempt_id: str | None = Field(
         None,
         description="The client token of the attempt at the import; uploads that share its build"
         " share it. Null before there is an attempt.",
@@ -147,8 +147,8 @@ class Source(_Model):
     size: int = Field(description="Size of the object in bytes.", examples=[5901000000])
     content_id: str | None = Field(
         None,
-        description="Identifies the bytes: equal for equal bytes only, however they were uploaded."
-        " Null before S3 has copied them, and so in rejections.",
+        description="Identifies the bytes: equal if and only if they are, however uploaded."
+        " Null before S3 has copied them, as in most rejections.",
         examples=["5f0c7d3e" * 8],
     )
     sha256: str | None = Field(
@@ -160,7 +160,7 @@ class Source(_Model):
 
 
 class Plan(_Model):
-    """The image that is imported, and its name and version."""
+    """The Windows image to import, and the name and version of the image that is made of it."""
 
     name: str = Field(
         description="Name of the Image Builder image.",
@@ -171,8 +171,7 @@ class Plan(_Model):
         examples=["11.26100.1742"],
     )
     image_index: int = Field(
-        description="The edition's index in the Windows image file on the ISO, from 1.",
-        examples=[5],
+        description="Its index in the Windows image file, from 1.", examples=[5]
     )
     edition: str = Field(description="The edition's EDITIONID.", examples=["Enterprise"])
     release: str | None = Field(
@@ -181,7 +180,7 @@ class Plan(_Model):
     )
     architecture: str = Field(description="The processor architecture.", examples=["x64"])
     windows_build: int = Field(description="The Windows build, from the ISO.", examples=[26100])
-    revision: int = Field(description="The revision of that build, from the ISO.", examples=[1742])
+    revision: int = Field(description="Its revision; 0 if the ISO has none.", examples=[1742])
     languages: tuple[str, ...] = Field(
         description="Language tags; the default language comes first.", examples=[["en-us"]]
     )
@@ -193,7 +192,7 @@ class Plan(_Model):
 
 
 class ContractAmi(_Model):
-    """One AMI that the import created."""
+    """One AMI that the import or the distribution created."""
 
     id: str = Field(description="The AMI's id.", examples=["ami-0123456789abcdef0"])
     region: str = Field(description="The Region of the AMI.", examples=["eu-central-1"])
@@ -201,16 +200,17 @@ class ContractAmi(_Model):
     name: str = Field(description="The AMI's name.")
 
 
-_AMIS_OMITTED: Final = Field(
+_AMIS_OMITTED_FIELD: Final = Field(
     0,
     description="Number of AMIs omitted from the end of the list because an event cannot contain"
     " them all; GetImage of distributionArn returns them.",
 )
 
-_NOTES: Final = Field(
+_NOTES_FIELD: Final = Field(
     (),
-    description="What could not be written in addition to the answer, one sentence each: tags of"
-    " the AMI and the object, or the latest parameter. The answer is still valid.",
+    description="What could not be written in addition to the answer, which is valid nevertheless:"
+    " tags of the AMI and the object, or the latest parameter. One sentence each; unlike"
+    " plan.notes, not about the ISO.",
 )
 
 
@@ -219,10 +219,10 @@ class StartedData(_Model):
 
     source: Source
     plan: Plan
-    build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
+    build_arn: str = Field(description="ARN of the build version.", examples=[_EXAMPLE_ARN])
     reused: bool = Field(
-        description="Whether another run of the same import had already started this build, so that"
-        " none was started for this run."
+        description="Whether a run of this or another upload had already started this build, so"
+        " that none was started for this run."
     )
     attempt: int = Field(
         description="The number of the attempt at this import, from 0; each failed build may be"
@@ -235,16 +235,16 @@ class ProgressedData(_Model):
     """The status or step count of the build, or later of the distribution, has changed."""
 
     source: Source
-    build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
-    distribution_arn: str | None = _DISTRIBUTION_ARN
+    build_arn: str = Field(description="ARN of the build version.", examples=[_EXAMPLE_ARN])
+    distribution_arn: str | None = _DISTRIBUTION_ARN_FIELD
     status: str = Field(
         description="Image Builder's status: of the distribution if it has started, otherwise"
         " of the build.",
         examples=["BUILDING"],
     )
     previous_status: str | None = Field(
-        description="The previous status; null at the first poll, unchanged if only a step was"
-        " completed.",
+        description="The previous status; null at the first poll, equal to status if only a step"
+        " was completed.",
         examples=["PENDING"],
     )
     steps_done: int = Field(description="Workflow steps done so far.", examples=[3])
@@ -260,10 +260,10 @@ class SucceededData(_Model):
 
     source: Source
     plan: Plan
-    build_arn: str = Field(description="ARN of the build version.", examples=[_BUILD_ARN])
-    distribution_arn: str | None = _DISTRIBUTION_ARN
+    build_arn: str = Field(description="ARN of the build version.", examples=[_EXAMPLE_ARN])
+    distribution_arn: str | None = _DISTRIBUTION_ARN_FIELD
     reused: bool = Field(
-        description="Whether another run of the same import had already started this build."
+        description="Whether a run of this or another upload had already started this build."
     )
     attempt: int = Field(
         description="The number of the attempt that succeeded, from 0.", examples=[0]
@@ -273,13 +273,13 @@ class SucceededData(_Model):
         description="The AMIs, at least one: the import's own first, in the Region of the stack,"
         " then the distribution's.",
     )
-    amis_omitted: int = _AMIS_OMITTED
+    amis_omitted: int = _AMIS_OMITTED_FIELD
     minutes_by_status: dict[str, float] = Field(
         description="Minutes that the build spent in each status, as far as it was tracked; the"
         " minutes of the distribution are under the key distribution.",
         examples=[{"BUILDING": 21.5, "TESTING": 6.02}],
     )
-    notes: tuple[str, ...] = _NOTES
+    notes: tuple[str, ...] = _NOTES_FIELD
 
 
 class FailedData(_Model):
@@ -299,18 +299,18 @@ class FailedData(_Model):
     build_arn: str | None = Field(
         None,
         description="ARN of the build version; null if there was no build.",
-        examples=[_BUILD_ARN],
+        examples=[_EXAMPLE_ARN],
     )
-    distribution_arn: str | None = _DISTRIBUTION_ARN
+    distribution_arn: str | None = _DISTRIBUTION_ARN_FIELD
     amis: tuple[ContractAmi, ...] = Field(
         (),
         description="The AMIs that exist nevertheless, if only the distribution failed.",
     )
-    amis_omitted: int = _AMIS_OMITTED
+    amis_omitted: int = _AMIS_OMITTED_FIELD
     status: str | None = Field(
         None,
-        description="Status of the distribution if there was one, otherwise of the build; null if"
-        " there was neither.",
+        description="Status of the build or distribution that failed or timed out; null if none"
+        " did.",
         examples=["FAILED"],
     )
     failed_step: str | None = Field(
@@ -318,11 +318,11 @@ class FailedData(_Model):
     )
     log_group: str | None = Field(
         None,
-        description="CloudWatch log group of the build; null if there was no build.",
+        description="CloudWatch log group of the build or distribution that failed; null if none.",
         examples=["/aws/imagebuilder/windows-11-enterprise-x64-en-us"],
     )
     log_stream: str | None = Field(
-        None, description="The log stream of the build in that group.", examples=["11.26100.1742/1"]
+        None, description="The log stream in that group.", examples=["11.26100.1742/1"]
     )
     attempt: int | None = Field(
         None,
@@ -337,7 +337,7 @@ class FailedData(_Model):
         description="The documentation of the code: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#build-failed"],
     )
-    notes: tuple[str, ...] = _NOTES
+    notes: tuple[str, ...] = _NOTES_FIELD
 
 
 class RejectedData(_Model):
@@ -358,7 +358,7 @@ class RejectedData(_Model):
         description="The documentation of the code: path and anchor in isodrop's repository.",
         examples=["docs/codes.md#no-such-edition"],
     )
-    notes: tuple[str, ...] = _NOTES
+    notes: tuple[str, ...] = _NOTES_FIELD
 
 
 Data = StartedData | ProgressedData | SucceededData | FailedData | RejectedData
@@ -582,7 +582,7 @@ def _compare_amis(data: Data, image_builder: ImageBuilderClient) -> None:
 
 
 def ledger_key(upload_id: str, run: int) -> dict[str, str]:
-    """Return the key of a run's item, as isodrop.aws.ledger_items does, without its imports."""
+    """Return the key of a run's item; repeated here, so that this module needs no other."""
     return {"pk": f"UPLOAD#{upload_id}", "sk": f"RUN#{run:06d}"}
 
 
@@ -595,6 +595,6 @@ def _describe_errors(error: ValidationError) -> str:
 
 def event_id(upload_id: str, run: int, *name: str) -> str:
     """Derive an event's id from its upload and run and, for a notification, from its name."""
-    # An object, unlike a string, cannot be confused with an element of ``name``.
+    # A JSON object cannot be confused with an element of ``name``, which is a string.
     retry = [{"run": run}] if run else []
     return hashlib.sha256(json.dumps([upload_id, *retry, *name]).encode()).hexdigest()[:32]

@@ -25,7 +25,7 @@ class SettingsError(IsodropError):
     """An environment variable is missing or invalid; the message names it."""
 
 
-def _split_words(value: object) -> object:
+def _split_items(value: object) -> object:
     """Split a comma-separated list, as CloudFormation joins it."""
     if isinstance(value, str):
         return [word.strip() for word in value.split(",") if word.strip()]
@@ -35,11 +35,11 @@ def _split_words(value: object) -> object:
 def _split_pairs(value: object) -> object:
     """Split ``key=value,key=value``."""
     if isinstance(value, str):
-        return dict(word.split("=", 1) for word in _split_words(value) if "=" in word)  # type: ignore[attr-defined] # a string's words are a list
+        return dict(word.split("=", 1) for word in _split_items(value) if "=" in word)  # type: ignore[attr-defined] # for a string it is a list
     return value
 
 
-CommaSeparated = BeforeValidator(_split_words)
+CommaSeparated = BeforeValidator(_split_items)
 KeyValuePairs = BeforeValidator(_split_pairs)
 
 
@@ -123,7 +123,7 @@ class IntakeSettings(_Environment):
     infrastructure_configuration_arn: str
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
-    supported_builds: Annotated[frozenset[int], CommaSeparated] = Field(min_length=1)
+    supported_windows_builds: Annotated[frozenset[int], CommaSeparated] = Field(min_length=1)
     allow_esd: bool = False
     allowed_overrides: Annotated[frozenset[str], CommaSeparated] = frozenset()
     execution_role: str | None = None
@@ -167,7 +167,7 @@ class IntakeSettings(_Environment):
             infrastructure_configuration_arn=self.infrastructure_configuration_arn,
             edition=self.edition,
             image_name_template=self.image_name_template,
-            supported_builds=self.supported_builds,
+            supported_windows_builds=self.supported_windows_builds,
             allow_esd=self.allow_esd,
             allowed_overrides=self.allowed_overrides,
             execution_role=self.execution_role,

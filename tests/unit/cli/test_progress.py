@@ -247,7 +247,7 @@ def test_the_last_steps_of_an_ended_status_are_kept() -> None:
 
 
 def test_another_run_starts_the_progress_again() -> None:
-    again = events_of(snapshot(), snapshot(request=RunRequest(1, {})))
+    again = events_of(snapshot(), snapshot(run_request=RunRequest(1, {})))
 
     assert again == [("decide", "inspecting the ISO", -1)] * 2
 

@@ -30,7 +30,7 @@ ONE, OTHER = ("ab" * 32, "01" * 32)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_line_is_read_as_it_is_written(line: str, end: str, encoding: str) -> None:
     found = parse_allow_list((line + end).encode(encoding))
-    assert (set(found.names), found.invalid_lines) == ({ONE}, ())
+    assert (set(found.names_by_hash), found.invalid_lines) == ({ONE}, ())
     assert ONE.upper() in found
     assert OTHER not in found
 
@@ -44,13 +44,15 @@ def test_the_format_of_sha256sum_is_read(tmp_path: Path) -> None:
             ["sha256sum", *how, *names], cwd=tmp_path, stdout=subprocess.PIPE, check=True
         ).stdout
         found = parse_allow_list(written)
-        assert set(found.names) == {hashlib.sha256(name.encode()).hexdigest() for name in names}
+        assert set(found.names_by_hash) == {
+            hashlib.sha256(name.encode()).hexdigest() for name in names
+        }
         assert found.invalid_lines == ()
 
 
 def test_comments_and_empty_lines_have_no_effect() -> None:
     found = parse_allow_list(f"# ours\n\n  # theirs\n{ONE}\n \n".encode())
-    assert (set(found.names), found.invalid_lines) == ({ONE}, ())
+    assert (set(found.names_by_hash), found.invalid_lines) == ({ONE}, ())
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_comments_and_empty_lines_have_no_effect() -> None:
 )
 def test_a_wrong_line_is_named_by_its_number_and_allows_no_iso(wrong: str) -> None:
     found = parse_allow_list(f"{OTHER}\r\n# a comment\r\n{wrong}\r\n".encode())
-    assert (set(found.names), found.invalid_lines) == ({OTHER}, (3,))
+    assert (set(found.names_by_hash), found.invalid_lines) == ({OTHER}, (3,))
     assert found.describe() == "1 entry; line 3 cannot be read"
 
 
@@ -72,7 +74,7 @@ def test_an_empty_list_allows_no_iso() -> None:
 def test_ten_thousand_lines_are_read_and_errors_are_summarized() -> None:
     lines = [f"{hashlib.sha256(str(n).encode()).hexdigest()}  {n}.iso" for n in range(10_000)]
     found = parse_allow_list("\n".join(lines).encode())
-    assert (len(found.names), found.invalid_lines) == (10_000, ())
+    assert (len(found.names_by_hash), found.invalid_lines) == (10_000, ())
 
     broken = parse_allow_list(b"x\n" * 10_000)
     assert broken.describe() == (
@@ -83,4 +85,4 @@ def test_ten_thousand_lines_are_read_and_errors_are_summarized() -> None:
 @given(st.binary(max_size=400))
 def test_any_bytes_raise_no_error(data: bytes) -> None:
     found = parse_allow_list(data)
-    assert all(len(each) == 64 for each in found.names)
+    assert all(len(each) == 64 for each in found.names_by_hash)

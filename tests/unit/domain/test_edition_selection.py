@@ -282,7 +282,7 @@ def test_the_index_of_a_damaged_image_is_refused() -> None:
         contents,
         edition="Enterprise",
         image_index=2,
-        supported_builds=SUPPORTED,
+        supported_windows_builds=SUPPORTED,
         named_release=None,
     )
     assert isinstance(found, Rejection)

@@ -34,7 +34,7 @@ def an_answer(kind: str = "Succeeded", version: str = "v1", **data: Any) -> dict
     return {
         "detail-type": f"ISO Import {kind}",
         "detail": {
-            "metadata": {"eventId": f"id-{version}", "importId": "t1"},
+            "metadata": {"eventId": f"id-{version}", "attemptId": "t1"},
             "data": {**about, "message": "as published", "executionArn": "execution", **data},
         },
     }
@@ -100,7 +100,7 @@ def test_a_run_that_keeps_the_guarantees_has_no_violations() -> None:
                         **an_answer(version="v2", reused=True),
                         "detail": {
                             **an_answer(version="v2", reused=True)["detail"],
-                            "metadata": {"eventId": "id-v1", "importId": "t1"},
+                            "metadata": {"eventId": "id-v1", "attemptId": "t1"},
                         },
                     },
                 ],
@@ -140,7 +140,7 @@ def test_a_run_that_keeps_the_guarantees_has_no_violations() -> None:
         ({"published": [FAILED]}, "is build-failed, but"),
         ({"builds": [a_build(states="PENDING BUILDING")]}, "never was AVAILABLE"),
         ({"builds": [{**a_build(), "etagRead": "e2"}]}, "was made of e2"),
-        ({"builds": [{**a_build(), "token": "t9"}]}, "has the importId of another build"),
+        ({"builds": [{**a_build(), "token": "t9"}]}, "has the attemptId of another build"),
         ({"builds": [a_build(1), a_build(2)]}, "has two live builds"),
         ({"builds": [a_build(), {**a_build(2), "token": "t1"}]}, "two builds have one token"),
         ({"builds": [a_build(run="nobody")]}, "started for an unknown upload"),

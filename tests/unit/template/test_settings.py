@@ -11,7 +11,12 @@ from tools.resolved_template import resolve
     ("parameter", "value", "setting", "read"),
     [
         ("Edition", "EnterpriseN", "edition", "EnterpriseN"),
-        ("SupportedWindowsBuilds", "26100,28000", "supported_builds", frozenset({26100, 28000})),
+        (
+            "SupportedWindowsBuilds",
+            "26100,28000",
+            "supported_windows_builds",
+            frozenset({26100, 28000}),
+        ),
         ("AllowEsd", "true", "allow_esd", True),
         ("AllowEsd", "false", "allow_esd", False),
         ("AllowedOverrides", "edition,rebuild", "allowed_overrides", {"edition", "rebuild"}),

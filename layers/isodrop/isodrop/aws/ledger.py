@@ -264,7 +264,7 @@ class Ledger(LedgerTable):
         images = () if ended.image is None else image_items(replace(ended.image, recorded_at=now))
         result = self._transact(
             update(run_key(run), {"answer": answer}, unless=["answer"]),
-            *map(ledger_limits.free_slot_write, ended.freed),
+            *map(ledger_limits.free_slot_write, ended.ended),
             *(success_write(key, now) for key in ended.succeeded),
             *map(put, images),
         )

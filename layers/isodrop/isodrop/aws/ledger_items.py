@@ -121,7 +121,7 @@ class _RunItem(_Item):
     import_key: str | None = None
     attempt: int | None = None
     build_arn: str | None = None
-    import_id: str | None = None
+    attempt_id: str | None = None
     reused: bool = False
     failure: Json[Failure] | None = None
     distribution_key: str | None = None
@@ -137,7 +137,9 @@ class _RunItem(_Item):
     def value(self) -> Run:
         return Run(
             upload_id=self.pk.removeprefix("UPLOAD#"),
-            request=RunRequest(int(self.sk.removeprefix("RUN#")), self.overrides, self.uploader),
+            run_request=RunRequest(
+                int(self.sk.removeprefix("RUN#")), self.overrides, self.uploader
+            ),
             execution_arn=self.execution_arn,
             claimed_at=self.claimed_at,
             upload=self.upload,
@@ -148,7 +150,7 @@ class _RunItem(_Item):
                 _to_attempt_key(self.import_key, self.attempt),
                 self.build_arn,
                 self.failure,
-                self.import_id,
+                self.attempt_id,
                 self.reused,
             ),
             distribution=BuildRecord(
@@ -223,7 +225,7 @@ def upload_run_key(upload_id: str, number: int) -> dict[str, str]:
 
 def run_key(run: Run) -> dict[str, str]:
     """Return the key of a run's item."""
-    return upload_run_key(run.upload_id, run.request.number)
+    return upload_run_key(run.upload_id, run.run_request.number)
 
 
 def cancellation_key(run: Run) -> dict[str, str]:

@@ -20,7 +20,7 @@ def linking_writes(run: Run, attempt: Attempt, kind: BuildKind) -> list[Write]:
     if attempt.build_arn is not None:
         values[names.build_arn] = attempt.build_arn
     if kind is BuildKind.IMPORT:
-        values |= {"importId": attempt.client_token, "reused": not attempt.belongs_to(run)}
+        values |= {"attemptId": attempt.client_token, "reused": not attempt.belongs_to(run)}
     linking = update(
         run_key(run),
         values,
@@ -37,7 +37,7 @@ def with_attempt(run: Run, attempt: Attempt, kind: BuildKind) -> Run:
     record = replace(run.build_record(kind), attempt=attempt.key, arn=attempt.build_arn)
     if kind is BuildKind.IMPORT:
         reused = not attempt.belongs_to(run)
-        record = replace(record, import_id=attempt.client_token, reused=reused)
+        record = replace(record, attempt_id=attempt.client_token, reused=reused)
     return run.with_build_record(kind, record)
 
 

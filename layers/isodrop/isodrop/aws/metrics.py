@@ -70,7 +70,7 @@ class Metrics:
             "SweepActions": (MetricUnit.Count, summary.answered + summary.started),
             "SweepAnswers": (MetricUnit.Count, summary.answered),
             "SweepStarts": (MetricUnit.Count, summary.started),
-            "SlotsInUse": (MetricUnit.Count, summary.builds_under_way),
+            "SlotsInUse": (MetricUnit.Count, summary.slots_in_use),
             "BuildsToday": (MetricUnit.Count, summary.builds_today),
             "SweepItemErrors": (MetricUnit.Count, summary.errors),
         }

@@ -34,18 +34,18 @@ class AllowList:
 
     Attributes
     ----------
-    names : mapping of str to str
+    names_by_hash : mapping of str to str
         Maps each hash, in lowercase, to the text after it, or to an empty string.
     invalid_lines : tuple of int
         The numbers, from 1, of the lines that cannot be parsed. They allow nothing.
     """
 
-    names: Mapping[str, str] = field(default_factory=dict)
+    names_by_hash: Mapping[str, str] = field(default_factory=dict)
     invalid_lines: tuple[int, ...] = ()
 
     def __contains__(self, sha256: str) -> bool:
         """Whether an ISO with that hash is on the list."""
-        return sha256.lower() in self.names
+        return sha256.lower() in self.names_by_hash
 
     def describe(self) -> str:
         """Describe the number of entries, and the lines that cannot be read.
@@ -55,7 +55,7 @@ class AllowList:
         >>> AllowList({"0" * 64: ""}, (3, 7)).describe()
         '1 entry; lines 3, 7 cannot be read'
         """
-        count = len(self.names)
+        count = len(self.names_by_hash)
         entries = f"{count} entr{'y' if count == 1 else 'ies'}"
         if not self.invalid_lines:
             return entries
@@ -64,8 +64,8 @@ class AllowList:
         lines = f"line{'' if len(self.invalid_lines) == 1 else 's'} {numbers}"
         return f"{entries}; {lines}" + (f" and {more} more" if more > 0 else "") + " cannot be read"
 
-    def describe_refusal(self, sha256: str) -> str:
-        """Make the message that an ISO is not on the list."""
+    def describe_missing(self, sha256: str) -> str:
+        """Make the message that says that an ISO is not on the list."""
         return (
             f"The ISO's SHA-256 is {sha256}, which is not on the stack's allow-list"
             f" ({self.describe()})."
@@ -80,7 +80,7 @@ def parse_allow_list(data: bytes) -> AllowList:
     Examples
     --------
     >>> allowed = parse_allow_list(b"# ours\r\n" + b"AB" * 32 + b" *Win11.iso\r\nWin10.iso\r\n")
-    >>> allowed.names["ab" * 32], allowed.invalid_lines
+    >>> allowed.names_by_hash["ab" * 32], allowed.invalid_lines
     ('Win11.iso', (3,))
     """
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "utf-8")

@@ -7,20 +7,20 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
 SETTLING_TIME: Final = timedelta(minutes=10)
-"""For how long AWS might not yet return a new resource: a build that was just submitted, or the
-AMIs of one that has just become AVAILABLE. EC2 was observed not to return a new AMI for minutes.
+"""How long AWS may take to return a new resource: a build that was just submitted, or the AMIs of
+one that has just become AVAILABLE. EC2 was observed not to return a new AMI for minutes.
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
 class BuildPhase(StrEnum):
-    """What one of Image Builder's twelve statuses means for an import."""
+    """What a status in Image Builder means for isodrop."""
 
     RUNNING = "running"
     """The build is running, or has a status that is not known here."""
     SUCCEEDED = "succeeded"
     """There is a usable image."""
     FAILED = "failed"
-    """The build ended without a usable image."""
+    """The build has ended, and there is no usable image, or no longer one."""
 
 
 _PHASES: Final = {
@@ -71,8 +71,8 @@ class Build:
     status : str
         One of Image Builder's statuses, or one that is not known here.
     reason, failed_step, error : str or None
-        The details of a failure: the reason of the state, the workflow step, and the message of
-        the component or distribution; escaped and of limited length.
+        The details of a failure: Image Builder's reason for the status, the workflow step, and the
+        message of the component or distribution; escaped and of limited length.
     amis : tuple of Ami
     log_group, log_stream : str
         Where Image Builder writes the log when the build ends.
@@ -92,7 +92,7 @@ class Build:
 
     @property
     def phase(self) -> BuildPhase:
-        """What the status means for an import."""
+        """What the status means for isodrop."""
         return _PHASES.get(self.status, BuildPhase.RUNNING)
 
 

@@ -27,9 +27,9 @@ class BuildUsage:
     Attributes
     ----------
     under_way, today : int
-        Builds that are under way, and builds that started today.
+        Imports that are under way, and imports that started today; distributions do not count.
     limits : BuildLimits or None
-        The limits when the last build started; ``None`` before the first build.
+        The limits when today's last build started; ``None`` if none has started today.
     """
 
     under_way: int

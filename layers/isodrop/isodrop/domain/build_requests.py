@@ -1,4 +1,4 @@
-"""Makes the requests that start a build; every field is set here."""
+"""Makes the requests that start a build; no other module adds a field."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +16,7 @@ UEFI_DATA_LIMIT: Final = 64_000
 def import_request(
     plan: ImportPlan, uri: str, settings: ImportSettings, token: str, tags: Mapping[str, str]
 ) -> Request:
-    """Make the request of an import, with every field of ImportDiskImage.
+    """Make the ImportDiskImage request for an import; settings that are ``None`` are left out.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def import_request(
 def distribution_request(
     build_arn: str, settings: DistributionSettings, token: str, tags: Mapping[str, str]
 ) -> Request:
-    """Make the request of a distribution, with every field of DistributeImage.
+    """Make the DistributeImage request for a distribution.
 
     Parameters
     ----------

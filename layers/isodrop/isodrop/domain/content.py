@@ -62,7 +62,7 @@ class Content:
 
     @property
     def id(self) -> str:
-        """The content id: 64 hexadecimal characters, the same for the same bytes only."""
+        """The content id: 64 hexadecimal characters, equal if and only if the bytes are."""
         parts = ["content", self.size, self.part_size, self.checksum]
         return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Selects the image of an ISO to import, or the reason to reject the ISO. Pure.
+"""Selects which Windows image on an ISO to import, or says why the ISO is rejected. Pure.
 
 The selection uses EDITIONID (case-sensitive), INSTALLATIONTYPE, ARCH and VERSION. NAME and the
 volume's label are not used: they are for people, and differ between languages and releases.
@@ -24,7 +24,7 @@ from isodrop.windows.releases import (
 )
 
 ARCHITECTURE: Final = "x64"
-DOCUMENTED_EDITION: Final = "Enterprise"
+DOCUMENTED_EDITION: Final = "Enterprise"  # the only one that AWS documents as importable
 MAX_LANGUAGES: Final = 64
 
 _WINDOWS_MAJOR: Final = 10  # of Windows 11, too
@@ -45,11 +45,11 @@ _ESD_WARNING: Final = (
 # tiny11, winutil and partial captures produce images without EDITIONID or INSTALLATIONTYPE.
 # https://learn.microsoft.com/windows-hardware/manufacture/desktop/dism-image-management-command-line-options-s14
 _CAPTURE_REMEDY: Final = (
-    "Upload an unmodified ISO. For an image of your own, capture a generalized Windows completely,"
-    " from its root (dism /Capture-Image), or export an image that has the field (dism"
-    " /Export-Image); dism /Get-ImageInfo with its /Index must show Edition and Installation."
+    "Upload an unmodified ISO. For an image of your own, capture a complete, generalized Windows"
+    " installation from its root (dism /Capture-Image), or export an image that has the field (dism"
+    " /Export-Image); dism /Get-ImageInfo /Index:N must show Edition and Installation for it."
 )
-# Longer numbers are not shown; this is the maximum of 32 bits.
+# Larger numbers are not shown; this is the largest with 32 bits.
 _MAX_SHOWN_NUMBER: Final = 4_294_967_295
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 
@@ -86,7 +86,7 @@ def select_image(
     *,
     edition: str,
     image_index: int | None,
-    supported_builds: Collection[int],
+    supported_windows_builds: Collection[int],
     named_release: str | None,
     allow_esd: bool = False,
 ) -> SelectedImage | Rejection:
@@ -100,7 +100,7 @@ def select_image(
         The ``EDITIONID`` to import.
     image_index : int or None
         Selects the image by index; the edition is then ignored.
-    supported_builds : collection of int
+    supported_windows_builds : collection of int
         The Windows builds that the stack imports.
     named_release : str or None
         The release according to the file name; used if several releases share a build.
@@ -123,11 +123,11 @@ def select_image(
     )
     if isinstance(candidates, Rejection):
         return candidates
-    checked = [_check_image(image, supported_builds, named_release) for image in candidates]
+    checked = [_check_image(image, supported_windows_builds, named_release) for image in candidates]
     passed = [image for image in checked if isinstance(image, SelectedImage)]
     if not passed:
         return checked[0]
-    # Last: if the edition is missing, a WIM instead of the ESD would not help.
+    # Last: if the edition is missing, an install.wim instead of the ESD would not help.
     if contents.is_esd and not allow_esd:
         return Rejection.of(
             Code.ESD_ISO, f"The Windows image file on the ISO is an ESD. {_ESD_WARNING}"
@@ -241,14 +241,14 @@ def _no_such_edition(images: Sequence[WimImage], wanted: str) -> Rejection:
 
 
 def _check_image(
-    image: WimImage, supported_builds: Collection[int], named_release: str | None
+    image: WimImage, supported_windows_builds: Collection[int], named_release: str | None
 ) -> SelectedImage | Rejection:
     """Check one image."""
     return (
         _check_windows(image)
         or _check_edition(image)
         or _check_type_and_architecture(image)
-        or _check_release(image, supported_builds, named_release)
+        or _check_release(image, supported_windows_builds, named_release)
         or _to_selected_image(image)
     )
 
@@ -288,8 +288,8 @@ def _check_type_and_architecture(image: WimImage) -> Rejection | None:
     if image.architecture != ARCHITECTURE:
         return Rejection.of(
             Code.WRONG_ARCHITECTURE,
-            f"{image.edition_id} is on the ISO for {printable(image.architecture)}; Image Builder"
-            f" imports {ARCHITECTURE} only.",
+            f"The image {image.edition_id} on the ISO is for {printable(image.architecture)}; Image"
+            f" Builder imports {ARCHITECTURE} only.",
         )
     return None
 
@@ -306,7 +306,8 @@ def _check_release(
         builds = join_list(str(number) for number in sorted(supported)) or "none"
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The ISO contains {_describe_build(build)}; this stack imports the builds {builds}.",
+            f"The ISO contains {_describe_build(build)}; this stack imports only the"
+            f" Windows builds {builds}.",
         )
     return _check_shared_build(build, image.revision, named)
 
@@ -324,9 +325,9 @@ def _check_shared_build(build: int, revision: int | None, named: str | None) -> 
         )
         return Rejection.of(
             Code.UNSUPPORTED_RELEASE,
-            f"The ISO contains {version}, which is {possible[0]}{contradiction}: ISOs of {newer}"
-            f" begin with {build}.{first_revision(build, newer)}. Image Builder does not import"
-            f" {possible[0]}.",
+            f"The ISO contains {version}, which is {possible[0]}{contradiction}: the oldest ISOs"
+            f" of {newer} contain {build}.{first_revision(build, newer)}. Image Builder does not"
+            f" import {possible[0]}.",
             f"Upload {newer} or newer.",
         )
     return Rejection.of(
@@ -339,7 +340,7 @@ def _check_shared_build(build: int, revision: int | None, named: str | None) -> 
 
 
 def _to_selected_image(image: WimImage) -> SelectedImage | Rejection:
-    """Convert a checked image to the result; a field that is still missing is an error."""
+    """Convert a checked image to the result; reject it if a field is still missing."""
     if not 1 <= image.index <= MAX_IMAGE_INDEX:
         return _reject_incomplete(image, "INDEX", image.index)
     if image.edition_id is None or image.architecture is None or image.build is None:
@@ -393,7 +394,7 @@ def _reject_older_windows(image: WimImage, subject: str) -> Rejection:
     what = (
         "Windows with an unknown build"
         if image.build is None
-        else f"Windows before Windows 10, build {_format_number(image.build)}"
+        else f"a version of Windows older than Windows 10 (build {_format_number(image.build)})"
         if older
         else _describe_build(image.build)
     )
@@ -423,8 +424,8 @@ def _reject_incomplete(image: WimImage, field: str, value: str | int | None = No
         flaw = "no" if value is None else "an unreadable"
         return Rejection.of(
             Code.UNREADABLE_ISO,
-            f"{which} on the ISO has {flaw} {field}. Every Windows image from Microsoft has one,"
-            " and isodrop does not guess it from the name or the flags.",
+            f"{which} on the ISO has {flaw} {field}. Every Windows image from Microsoft has a"
+            " valid one, and isodrop does not guess it from the name or the flags.",
             _CAPTURE_REMEDY,
         )
     text = _format_number(value) if isinstance(value, int) else value

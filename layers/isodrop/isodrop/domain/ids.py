@@ -96,7 +96,7 @@ def client_token(etag: str, task_key: str, stack: str, attempt: int) -> str:
     Parameters
     ----------
     etag : str
-        The ETag of the upload that started the import, without quotes.
+        The ETag of the upload for which the attempt is made, without quotes.
     task_key : str
         :func:`import_key` of its plan, or :func:`distribution_key` of its image.
     stack : str

@@ -87,7 +87,7 @@ def image_name(template: str, values: Mapping[str, str]) -> str:
     'windows-11-enterprisen'
     """
     name = slug(_fill_template(template, values))[:MAX_NAME].strip("-")
-    # Templates are checked when the settings are read; this makes any other template valid, too.
+    # Templates are checked when the settings are read; with others, the name may be too short.
     return name if len(name) >= MIN_NAME else f"windows-11-{name}".strip("-")
 
 
@@ -102,22 +102,22 @@ def truncate_description(text: str) -> str:
 
 
 def image_tags(
-    isodrop_tags: Mapping[str, str | None], stack_tags: Mapping[str, str]
+    isodrop_tags: Mapping[str, str | None], parameter_tags: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Merge the stack's tags with isodrop's own, as valid tags within the limit.
+    """Merge the tags of the parameter ImageTags with isodrop's own, as valid tags within the limit.
 
     Parameters
     ----------
     isodrop_tags : mapping of str to str or None
-        isodrop's own tags, without their prefix. They take precedence over the stack's; a tag whose
+        isodrop's own tags, without their prefix. They take precedence; a tag whose
         value is ``None`` is left out.
-    stack_tags : mapping of str to str
-        The tags from the stack's parameter.
+    parameter_tags : mapping of str to str
+        The tags from the stack's parameter ImageTags.
 
     Returns
     -------
     tuple
-        The tags, and a note for each of the stack's tags that was left out.
+        The tags, and a note for each of the parameter's tags that was left out.
     """
     own_tags = {
         f"isodrop:{key}": clean_tag_value(value)
@@ -126,14 +126,17 @@ def image_tags(
     }
     tags: dict[str, str] = {}
     notes: list[str] = []
-    for key, value in stack_tags.items():
+    for key, value in parameter_tags.items():
         cleaned = clean_tag_key(key)
         if not cleaned or cleaned.lower().startswith("aws:") or cleaned in own_tags:
             notes.append(
-                f"The stack's tag '{printable(key)}' was left out: its key is reserved or invalid."
+                f"The tag '{printable(key)}' of ImageTags was left out: its key is reserved or"
+                " invalid."
             )
         elif len(tags) + len(own_tags) + RESERVED_TAGS >= MAX_TAGS:
-            notes.append(f"The stack's tag '{printable(key)}' was left out: there are too many.")
+            notes.append(
+                f"The tag '{printable(key)}' of ImageTags was left out: there are too many."
+            )
         else:
             tags[cleaned] = clean_tag_value(value)
     return tags | own_tags, tuple(notes)

@@ -109,7 +109,7 @@ class ImportSettings:
         The ``EDITIONID`` to import.
     image_name_template : str
         With ``{edition}``, ``{architecture}``, ``{language}``, ``{release}``, ``{build}``.
-    supported_builds : frozenset of int
+    supported_windows_builds : frozenset of int
         The Windows builds that may be imported.
     allow_esd : bool
         Whether ISOs whose Windows image file is an ESD may be imported.
@@ -122,7 +122,7 @@ class ImportSettings:
     secure_boot : bool or None
         Passed to every import unless ``None``.
     tags : mapping of str to str
-        The stack's tags for every image, in addition to isodrop's.
+        The tags of the parameter ImageTags, for every image, in addition to isodrop's.
     min_iso_megabytes, max_iso_gigabytes : int, and int or None
         The minimum and maximum size of an ISO, in MB (1,000,000 bytes) and GB.
     """
@@ -131,7 +131,7 @@ class ImportSettings:
     infrastructure_configuration_arn: str
     edition: str = "Enterprise"
     image_name_template: str = "windows-11-{edition}-{architecture}-{language}"
-    supported_builds: frozenset[int] = frozenset({22621, 22631, 26100, 26200})
+    supported_windows_builds: frozenset[int] = frozenset({22621, 22631, 26100, 26200})
     allow_esd: bool = False
     allowed_overrides: frozenset[str] = DEFAULT_ALLOWED
     execution_role: str | None = None

@@ -48,7 +48,7 @@ class Overrides:
     rebuild : str or None
         An arbitrary token that requests another import of the same content.
     notes : tuple of str
-        Metadata keys that resemble an override but are not one.
+        Remarks on metadata keys that resemble an override but are not one.
     """
 
     image_name: str | None = None
@@ -141,7 +141,7 @@ def read_overrides(
     values: dict[str, str] = {}
     notes: list[str] = []
     for key in sorted(metadata):
-        name = key.lower()  # S3 returns metadata keys in lowercase; a local --metadata may not
+        name = key.lower()  # as S3 returns keys; those of isodrop inspect --metadata may differ
         if name not in RULES:
             if suggestion := _suggest_override(name):
                 notes.append(

@@ -81,7 +81,7 @@ def plan_import(
         contents,
         edition=overrides.edition or settings.edition,
         image_index=overrides.image_index,
-        supported_builds=settings.supported_builds,
+        supported_windows_builds=settings.supported_windows_builds,
         named_release=file_name.named_release,
         allow_esd=settings.allow_esd,
     )

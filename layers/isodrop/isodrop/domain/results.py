@@ -67,12 +67,12 @@ class Outcome:
 
     Attributes
     ----------
-    imported, distributed : Build or None
+    import_build, distribution_build : Build or None
         ``None`` if there is no such build, or if it no longer exists.
     """
 
-    imported: Build | None = None
-    distributed: Build | None = None
+    import_build: Build | None = None
+    distribution_build: Build | None = None
 
 
 # Notifications
@@ -136,7 +136,7 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
     if record.failure is not None and record.arn is None:
         # If a build was started while the failure was recorded, the answer is about the build.
         return _rejected_or_failed_data(run, record.failure)
-    plan, build = _get_plan(run), outcome.imported
+    plan, build = _get_plan(run), outcome.import_build
     if record.attempt is None or record.arn is None or plan is None:
         return execution_failed_data(run, _NO_BUILD)
     if build is None or build.phase is not BuildPhase.SUCCEEDED:
@@ -145,7 +145,7 @@ def answer_data(run: Run, outcome: Outcome, now: datetime) -> Data:
         message = f"The build is {build.status}, but Image Builder returned no AMI."
         return _rejected_or_failed_data(run, Failure(Code.BUILD_GONE, message))
     data = _succeeded_data(run, plan, record.attempt, build, now)
-    return _with_distribution(run, data, outcome.distributed)
+    return _with_distribution(run, data, outcome.distribution_build)
 
 
 def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
@@ -160,16 +160,16 @@ def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
     answer : Data
         Its answer.
     """
-    record, distribution, build = run.import_build, run.distribution, outcome.imported
+    record, distribution, build = run.import_build, run.distribution, outcome.import_build
     if record.attempt is None or record.arn is None or isinstance(run.decision, Rejection):
         return EndedBuilds()
     if build is not None and build.phase is BuildPhase.RUNNING:
         return EndedBuilds()
     if build is None or build.phase is not BuildPhase.SUCCEEDED or not build.amis:
-        return EndedBuilds(freed=(record.attempt,))
+        return EndedBuilds(ended=(record.attempt,))
     succeeded = [record.attempt]
-    distributed = outcome.distributed
-    if distributed is not None and distributed.phase is BuildPhase.SUCCEEDED:
+    distribution_build = outcome.distribution_build
+    if distribution_build is not None and distribution_build.phase is BuildPhase.SUCCEEDED:
         succeeded += filter(None, [distribution.attempt])
     image = None
     if isinstance(answer, SucceededData):
@@ -192,13 +192,13 @@ def _succeeded_data(
     )
 
 
-def _with_distribution(run: Run, data: SucceededData, distributed: Build | None) -> Data:
+def _with_distribution(run: Run, data: SucceededData, distribution_build: Build | None) -> Data:
     """Add the AMIs of the distribution, or describe why it failed, if there was one."""
     distribution = run.distribution
     if distribution.arn is not None:
-        if distributed is None or distributed.phase is not BuildPhase.SUCCEEDED:
-            return _distribution_failed_data(run, data.amis, distributed)
-        more = tuple(ami for ami in _to_contract_amis(distributed) if ami not in data.amis)
+        if distribution_build is None or distribution_build.phase is not BuildPhase.SUCCEEDED:
+            return _distribution_failed_data(run, data.amis, distribution_build)
+        more = tuple(ami for ami in _to_contract_amis(distribution_build) if ami not in data.amis)
         return data.model_copy(update={"amis": data.amis + more})
     if distribution.failure is not None:
         failure = distribution.failure
@@ -217,7 +217,7 @@ def execution_failed_data(run: Run, caught: ExecutionError) -> FailedData:
 
 
 def make_event(run: Run, data: Data, stack: str, now: datetime, *name: str) -> Event:
-    """Make an event. Its id is derived, so an event that is published again is a duplicate.
+    """Make an event. Its id is deterministic: if it is made again, it has the same id.
 
     Parameters
     ----------
@@ -233,10 +233,10 @@ def make_event(run: Run, data: Data, stack: str, now: datetime, *name: str) -> E
     """
     metadata = Metadata(
         schema_version=SCHEMA_VERSION,
-        event_id=event_id(run.upload_id, run.request.number, *name),
+        event_id=event_id(run.upload_id, run.run_request.number, *name),
         upload_id=run.upload_id,
-        run=run.request.number,
-        import_id=run.import_build.import_id,
+        run=run.run_request.number,
+        attempt_id=run.import_build.attempt_id,
         stack=stack,
         time=now,
     )
@@ -330,25 +330,31 @@ def _build_failed_data(run: Run, build: Build | None) -> FailedData:
         "CANCELLED": Code.BUILD_CANCELLED,
         "DELETED": Code.BUILD_GONE,
         "DISABLED": Code.BUILD_GONE,
-    }.get(build.status, Code.BUILD_TIMED_OUT)
-    message = _describe_end(f"The build is {build.status}", build)
+    }.get(build.status)
+    if code is None:
+        message = _describe_timeout("build", build)
+        return _failed_data(run, Code.BUILD_TIMED_OUT, message, build=build)
+    message = _describe_end(f"The build ended with status {build.status}", build)
     return _failed_data(run, code, message, build=build)
 
 
 def _distribution_failed_data(
-    run: Run, amis: tuple[ContractAmi, ...], distributed: Build | None
+    run: Run, amis: tuple[ContractAmi, ...], build: Build | None
 ) -> FailedData:
     """Compose the answer of a run whose image was not distributed."""
-    if distributed is None:
+    if build is None:
         message = f"The distribution {run.distribution.arn} no longer exists in Image Builder."
-    elif distributed.phase is BuildPhase.RUNNING:
-        message = (
-            f"The distribution was still {distributed.status} when the stack's TrackingTimeoutHours"
-            " had passed."
-        )
+    elif build.phase is BuildPhase.RUNNING:
+        message = _describe_timeout("distribution", build)
     else:
-        message = _describe_end(f"The distribution is {distributed.status}", distributed)
-    return _failed_data(run, Code.DISTRIBUTION_FAILED, message, build=distributed, amis=amis)
+        message = _describe_end(f"The distribution ended with status {build.status}", build)
+    return _failed_data(run, Code.DISTRIBUTION_FAILED, message, build=build, amis=amis)
+
+
+def _describe_timeout(subject: str, build: Build) -> str:
+    return (
+        f"The {subject} was still {build.status} when the stack's TrackingTimeoutHours had passed."
+    )
 
 
 def _describe_end(subject: str, build: Build) -> str:

@@ -28,7 +28,7 @@ class BuildKind(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """What is known about an attempt, other than the status of its build."""
+    """What is known about an attempt."""
 
     PREPARED = "prepared"
     """Its request has not been sent."""
@@ -51,7 +51,7 @@ class Failure:
 
 
 CANCELLED: Final = Failure(
-    Code.BUILD_CANCELLED, "It was cancelled with isodrop cancel before it had a build."
+    Code.BUILD_CANCELLED, "The run was cancelled with isodrop cancel before it had a build."
 )
 """The failure of a run that an operator cancelled before it had a build."""
 
@@ -75,16 +75,16 @@ class BuildRecord:
         The ARN of that attempt's build.
     failure : Failure or None
         What stopped the run before there was a build.
-    import_id : str or None
-        The client token of an import's attempt; the ``importId`` of the events.
+    attempt_id : str or None
+        For an import: the client token of the attempt; the ``attemptId`` of the events.
     reused : bool
-        Whether another run created an import's attempt.
+        For an import: whether another run created the attempt.
     """
 
     attempt: AttemptKey | None = None
     arn: str | None = None
     failure: Failure | None = None
-    import_id: str | None = None
+    attempt_id: str | None = None
     reused: bool = False
 
 
@@ -96,7 +96,7 @@ class Run:
     ----------
     upload_id : str
         :func:`isodrop.domain.ids.upload_id` of the upload.
-    request : RunRequest
+    run_request : RunRequest
         Which run of the upload this is. Each run is claimed, tracked and answered separately.
     execution_arn : str
         The only execution that handles the run.
@@ -128,7 +128,7 @@ class Run:
     """
 
     upload_id: str
-    request: RunRequest
+    run_request: RunRequest
     execution_arn: str
     claimed_at: str
     upload: Upload
@@ -161,15 +161,15 @@ class EndedBuilds:
 
     Attributes
     ----------
-    freed : tuple of AttemptKey
-        The imports that are no longer under way, so that their slots are free.
+    ended : tuple of AttemptKey
+        The attempts at imports whose builds have ended, so that their slots are free.
     succeeded : tuple of AttemptKey
         The attempts whose builds succeeded.
     image : ImageRecord or None
         The image that the answer names.
     """
 
-    freed: tuple[AttemptKey, ...] = ()
+    ended: tuple[AttemptKey, ...] = ()
     succeeded: tuple[AttemptKey, ...] = ()
     image: "ImageRecord | None" = None
 
@@ -218,12 +218,12 @@ class Attempt:
 
     @property
     def client_token(self) -> str:
-        """The client token. For an import it is the ``importId`` of the events."""
+        """The client token. For an import it is the ``attemptId`` of the events."""
         return str(self.request["clientToken"])
 
     def belongs_to(self, run: Run) -> bool:
         """Whether this run, and not another run of the same upload, created it."""
-        return (self.upload_id, self.run_number) == (run.upload_id, run.request.number)
+        return (self.upload_id, self.run_number) == (run.upload_id, run.run_request.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,19 +232,19 @@ class ImageRecord:
 
     Attributes
     ----------
-    name, version, number : str, str and int
+    name, version, build_version : str, str and int
         The name, semantic version and build version of the image.
     arn : str
         The ARN of the image build version.
     windows_build : int
-        The build number of Windows.
+        The Windows build.
     recorded_at : str
         When it was recorded, ISO 8601.
     """
 
     name: str
     version: str
-    number: int
+    build_version: int
     arn: str
     windows_build: int
     recorded_at: str = ""
@@ -264,4 +264,4 @@ class ImageRecord:
     @property
     def sort_key(self) -> tuple[int, ...]:
         """The order of images, by semantic version and then build version."""
-        return (*map(int, self.version.split(".")), self.number)
+        return (*map(int, self.version.split(".")), self.build_version)

@@ -17,7 +17,7 @@ class SweepSummary:
     answered : int
         Answers published, or published again.
     versions, started : int
-        Object versions listed; those that were not claimed and were started.
+        Object versions listed; executions started for versions that no run had claimed.
     unscanned : int
         Object versions skipped because their malware scan has not ended.
     oldest_open_seconds : float
@@ -28,8 +28,8 @@ class SweepSummary:
         Copies deleted because they were no longer needed.
     freed : int
         Slots of builds that had ended but still counted as under way.
-    builds_under_way, builds_today : int
-        Builds under way, and builds started today (UTC).
+    slots_in_use, builds_today : int
+        Imports under way, and imports started today (UTC).
     errors : int
         Items that raised an error or could not be read; the log has the details.
     complete : bool
@@ -47,7 +47,7 @@ class SweepSummary:
     builds: int = 0
     removed: int = 0
     freed: int = 0
-    builds_under_way: int = 0
+    slots_in_use: int = 0
     builds_today: int = 0
     errors: int = 0
     complete: bool = True

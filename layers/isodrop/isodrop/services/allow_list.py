@@ -81,7 +81,7 @@ class AllowListGate:
             return f"{problem}."
         if sha256 in allowed:
             return None
-        return allowed.describe_refusal(sha256)
+        return allowed.describe_missing(sha256)
 
     def _hash(self, run: Run, content: Content) -> str:
         key = copy_key(run)

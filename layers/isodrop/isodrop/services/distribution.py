@@ -131,7 +131,7 @@ class Distributor:
             return self.ledger.record_failure(run, failure, BuildKind.DISTRIBUTION)
         now = timestamp(self.now())
         updated = self.ledger.record_status_seen(
-            run.upload_id, run.request.number, BuildKind.DISTRIBUTION, now
+            run.upload_id, run.run_request.number, BuildKind.DISTRIBUTION, now
         )
         return updated or run
 

@@ -247,7 +247,7 @@ class Intake:
             The updated run, and the id of the multipart upload that was started for its copy.
         """
         rejection = self._check_malware_scan(run.upload, malware_scan)
-        decision = rejection or self._inspect(run.upload, run.request)
+        decision = rejection or self._inspect(run.upload, run.run_request)
         if isinstance(decision, ImportPlan):
             return self.stager.begin_copy(run, decision)
         return self.ledger.record_decision(run, decision), None

@@ -100,7 +100,9 @@ class Reporter:
         """Publish the notification that the build was started and is being tracked."""
         data = started_data(run)
         if data is None:
-            raise PermanentError(f"run {run.request.number} of {run.upload_id} has no build yet")
+            raise PermanentError(
+                f"run {run.run_request.number} of {run.upload_id} has no build yet"
+            )
         self._publish(make_event(run, data, self.stack, self.now(), "started"), run)
 
     def publish_progress(
@@ -122,7 +124,9 @@ class Reporter:
             steps = self.outcomes.builder.count_steps(arn) if arn else StepCount(0, 0)
         data = progressed_data(run, status, previous, steps)
         if data is None:
-            raise PermanentError(f"run {run.request.number} of {run.upload_id} has no build yet")
+            raise PermanentError(
+                f"run {run.run_request.number} of {run.upload_id} has no build yet"
+            )
         name = progress_name(run, status, steps)
         self._publish(make_event(run, data, self.stack, self.now(), *name), run)
 
@@ -189,7 +193,7 @@ class Reporter:
         event = make_event(run, data, self.stack, self.now()).trim_amis()
         now = timestamp(self.now())
         run, is_new = self.ledger.record_answer(run, _serialize(event), ended, now)
-        return run, outcome.imported, is_new
+        return run, outcome.import_build, is_new
 
     def _annotate(self, run: Run, answer: Event, build: Build | None, *, is_new: bool) -> Run:
         """Annotate the AMI, the object and parameters if the answer is new; record the notes.

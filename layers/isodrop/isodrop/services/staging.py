@@ -274,4 +274,4 @@ class Stager:
 
 def copy_key(run: Run) -> str:
     """Return the key of a run's copy."""
-    return staging_key(run.upload_id, run.request.number)
+    return staging_key(run.upload_id, run.run_request.number)

@@ -193,7 +193,7 @@ class BuildSubmitter:
             task_key=task.key,
             number=number,
             upload_id=run.upload_id,
-            run_number=run.request.number,
+            run_number=run.run_request.number,
             source=task.source,
             request=task.make_request(token, tags),
             build_arn=None,

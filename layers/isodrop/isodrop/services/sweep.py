@@ -197,7 +197,11 @@ class Sweeper:
         summary.answered += 1
         self.log(
             "answered",
-            {"uploadId": run.upload_id, "run": run.request.number, "answer": answer.detail_type},
+            {
+                "uploadId": run.upload_id,
+                "run": run.run_request.number,
+                "answer": answer.detail_type,
+            },
         )
 
     def _describe_execution_end(self, run: Run) -> str | None:
@@ -315,7 +319,7 @@ class Sweeper:
                     fields = {"import": key.task_key, "attempt": key.number}
                     self.log("slot freed", fields)
         usage = self.ledger.read_build_usage(utc_day(self.now()))
-        summary.builds_under_way, summary.builds_today = usage.under_way, usage.today
+        summary.slots_in_use, summary.builds_today = usage.under_way, usage.today
 
     # ------------------------------------------------------------------ uploads without a run
 
