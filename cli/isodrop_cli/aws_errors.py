@@ -62,7 +62,9 @@ STACK_HINTS: Final = Hints(
 
 NETWORK: Final = "check the network, the Region, and AWS_ENDPOINT_URL if it is set"
 _BUSY: Final = "AWS is busy: try again in a minute"
-_PROFILE_HINT: Final = "correct the profile in the AWS config file (aws configure list shows which)"
+_PROFILE_HINT: Final = (
+    "correct the profile in the AWS config file (aws configure list shows which is used)"
+)
 _NOT_FROM_AWS: Final = (
     "the response is not from AWS: sign in to the network, or check HTTPS_PROXY and"
     " AWS_ENDPOINT_URL"
@@ -172,7 +174,7 @@ def _check_response(http_response: "object", **_: object) -> None:
     if not headers:
         return
     CLOCK.synchronize(headers)
-    # A portal's page may pass for a response without a body; AWS sends XML, JSON or bytes.
+    # The page of a captive portal could pass for a response without a body; AWS sends no HTML.
     if headers.get("content-type", "").startswith("text/html"):
         raise ResponseParserError("received a web page instead of a response")
 
@@ -203,7 +205,7 @@ def needs_operator(error: IsodropError) -> bool:
 
 @contextmanager
 def explain_errors(hints: Hints, kind: type[ExplainedError], subject: str = "") -> Iterator[None]:
-    """Raise errors of AWS or the SDK inside the block as a sentence with a remedy.
+    """Translate errors of AWS or the SDK that the block raises to a sentence with a remedy.
 
     Parameters
     ----------

@@ -17,14 +17,14 @@ class ServiceClock:
     """The time as the service sees it."""
 
     def __init__(self) -> None:
-        self._ahead = timedelta(0)
+        self._offset = timedelta(0)
 
     def now(self) -> datetime:
         """Return the time, with a time zone."""
-        return datetime.now(UTC) + self._ahead
+        return datetime.now(UTC) + self._offset
 
     def synchronize(self, headers: Mapping[str, str]) -> None:
-        """Correct the clock by a response that has just arrived."""
+        """Correct the clock from the Date header of a response that has just arrived."""
         try:
             date = parsedate_to_datetime(headers.get("date", ""))
         except ValueError:
@@ -32,7 +32,7 @@ class ServiceClock:
         if date.tzinfo is None:
             return
         ahead = date - datetime.now(UTC)
-        self._ahead = ahead if abs(ahead) > TOLERANCE else timedelta(0)
+        self._offset = ahead if abs(ahead) > TOLERANCE else timedelta(0)
 
 
 CLOCK: Final = ServiceClock()

@@ -33,8 +33,10 @@ class Source:
         Where it is stored, or would be if it were uploaded.
     size : int
     read : ReadRange
-    etag, version_id : str and str or None
-        Empty and ``None`` for a file.
+    etag : str
+        Empty for a file.
+    version_id : str or None
+        ``None`` for a file.
     metadata : mapping of str to str
         The object's user metadata; empty for a file.
     open_seconds : float

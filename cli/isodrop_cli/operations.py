@@ -282,8 +282,8 @@ class StackOperations:
             if found is None or found.has_ended:
                 status = "no longer exists" if found is None else f"ended as {found.status}"
                 raise OperatorError(
-                    f"the execution {status}, without an answer; the sweep publishes the answer"
-                    f" within minutes: {started.execution}"
+                    f"the execution {started.execution} {status}, without an answer; the next"
+                    " sweep publishes the answer, or waits for a build that is still running"
                 )
             sleep(seconds)
             found = self.executions.describe_execution(started.execution)
@@ -303,18 +303,18 @@ class StackOperations:
         arn = run.distribution.arn or run.import_build.arn
         return RunSnapshot(run, StepCount(0, 0) if arn is None else self.builder.count_steps(arn))
 
-    def list_active(self, since: str, before: Iterable[Run] = ()) -> tuple[Run, ...]:
+    def list_active(self, since: str, still_open: Iterable[Run] = ()) -> tuple[Run, ...]:
         """List open runs, those claimed since then, and those listed before; oldest first.
 
         Parameters
         ----------
         since : str
             ISO 8601, as in the ledger.
-        before : iterable of Run
+        still_open : iterable of Run
             The runs that were open when last listed; they may have their answer now.
         """
         cursors = chain(
-            map(cursor_for, before),
+            map(cursor_for, still_open),
             self.ledger.list_by_state(RunState.OPEN),
             takewhile(
                 lambda cursor: cursor["claimedAt"] >= since,
@@ -352,7 +352,7 @@ class StackOperations:
         run = history.last
         if run is None:
             raise OperatorError(f"{history.uri}: its import has not started: nothing to cancel")
-        build_arn = self._find_running_build(run)
+        build_arn = self._find_running_arn(run)
         if build_arn is None:
             message = f"{history.uri}: its import has ended: nothing to cancel"
             if _is_over(run) and (
@@ -363,7 +363,7 @@ class StackOperations:
             # one of the two sees what the other wrote.
             self.ledger.request_cancellation(run)
             run = self.ledger.get_run(run.upload_id, run.run_request.number) or run
-            build_arn = self._find_running_build(run)
+            build_arn = self._find_running_arn(run)
             if build_arn is None and _is_over(run) and run.import_build.failure != CANCELLED:
                 raise OperatorError(message)
         if build_arn is not None:
@@ -391,8 +391,8 @@ class StackOperations:
             != (run.upload_id, run.run_request.number)
         )
 
-    def _find_running_build(self, run: Run) -> str | None:
-        """Find a run's build in progress, also if it is recorded only in its attempt."""
+    def _find_running_arn(self, run: Run) -> str | None:
+        """Find the ARN of a run's build or distribution in progress."""
         build_arn = run.distribution.arn or run.import_build.arn
         if build_arn is None and run.import_build.attempt is not None:
             build_arn = self.ledger.get_attempt(run.import_build.attempt).build_arn
@@ -420,7 +420,7 @@ def _execution_name(upload_id: str, number: int, suffix: int = 0) -> str:
 
 
 def _is_over(run: Run) -> bool:
-    """Whether the outcome of a run without a running build is known."""
+    """Whether a run's outcome is known, provided that none of its builds is running."""
     record = run.import_build
     return run.answer_json is not None or record.failure is not None or record.arn is not None
 

@@ -15,7 +15,9 @@ def add_set(command: ArgumentParser, what: str) -> None:
 def _override(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or key not in RULES:
-        raise ArgumentTypeError(f"'{text}' is not KEY=VALUE with one of {', '.join(RULES)}")
+        raise ArgumentTypeError(
+            f"'{text}' is not of the form KEY=VALUE, where KEY is one of {', '.join(RULES)}"
+        )
     if value and not RULES[key].accepts(value):
         raise ArgumentTypeError(f"{key} must be {RULES[key].requirement}")
     return key, value

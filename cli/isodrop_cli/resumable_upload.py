@@ -385,7 +385,7 @@ class ResumableUpload:
             raise
 
     def _matches(self, listed: Mapping[int, ListedPart]) -> bool:
-        # The size of the last part does not encode the metadata, so that part alone proves nothing.
+        # The size of the last part does not encode the metadata; alone, it proves nothing.
         return any(number < self.plan.count for number in listed) and all(
             number <= self.plan.count and part.size == self.plan.byte_range(number)[1]
             for number, part in listed.items()

@@ -58,8 +58,8 @@ class Stack:
     outputs: Mapping[str, str]
 
     def make_operations(self) -> "StackOperations":
-        """Create an operator for the stack."""
-        return _make_operator(self.session, self.outputs)
+        """Create the operations on the stack."""
+        return _make_operations(self.session, self.outputs)
 
     @property
     def bucket(self) -> str:
@@ -236,7 +236,7 @@ def _read_outputs(found: "StackTypeDef", stack: str) -> Mapping[str, str]:
     return outputs
 
 
-def _make_operator(session: "Session", outputs: Mapping[str, str]) -> "StackOperations":
+def _make_operations(session: "Session", outputs: Mapping[str, str]) -> "StackOperations":
     from isodrop.aws.config import CONFIG  # noqa: PLC0415 - see find_stack
     from isodrop.aws.image_builder import ImageBuilder  # noqa: PLC0415 - see find_stack
     from isodrop.aws.ledger import Ledger  # noqa: PLC0415 - see find_stack

@@ -139,7 +139,7 @@ class TestRetrying:
         harness.abort(started.execution)
 
         with pytest.raises(
-            OperatorError, match="ended as ABORTED, without an answer; the sweep publishes"
+            OperatorError, match="ended as ABORTED, without an answer; the next sweep publishes"
         ):
             list(harness.operations.follow_execution(started, no_sleep, no_time))
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore import xform_name
 
-from isodrop_cli.doctor import Aws, CheckContext, run_checks
+from isodrop_cli.doctor import CachingApi, CheckContext, run_checks
 from isodrop_cli.main import main
 from isodrop_local.stack import REGION, EmulatedStack, credentials
 from tests.stack.conftest import PARAMETERS
@@ -37,7 +37,9 @@ class Patient:
         self.stack.wait_for(lambda: all(self._is_settled(name) for name in FUNCTIONS))
         response = self.client("cloudformation").describe_stacks(StackName=self.stack.name)
         clients = {name: self.client(name) for name in SERVICES}
-        context = CheckContext(Aws(self.session, clients), response["Stacks"][0], datetime.now(UTC))
+        context = CheckContext(
+            CachingApi(self.session, clients), response["Stacks"][0], datetime.now(UTC)
+        )
         return {
             each.check: (each.result.level.value, each.result.message, each.result.remedy)
             for each in run_checks(context)
@@ -196,7 +198,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     ),
     "instance-profile": (
         "error",
-        "is not allowed imagebuilder:GetComponent: no policy allows it",
+        "is not allowed to perform imagebuilder:GetComponent: no policy allows it",
         lambda p: [
             p.client("iam").detach_role_policy(
                 RoleName=p.of["BuildInstanceRole"], PolicyArn=managed(name)
@@ -319,7 +321,8 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
     ),
     "can-pass-role": (
         "error",
-        "ImportIsoRole is not allowed iam:PassRole on arn:aws:iam::123456789012:role/isodrop-Build",
+        "ImportIsoRole is not allowed to perform iam:PassRole on"
+        " arn:aws:iam::123456789012:role/isodrop-Build",
         "sam deploy restores the stack's own",
         lambda p: change_policy(p, lambda each: each["Action"] != "iam:PassRole"),
         lambda p: change_policy(p, bool),

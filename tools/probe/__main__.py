@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from isodrop.errors import IsodropError
-from isodrop_cli.doctor import CHECKS, Aws, CheckContext, Level, run_checks
+from isodrop_cli.doctor import CHECKS, CachingApi, CheckContext, Level, run_checks
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
 from isodrop_cli.stack import add_stack_options, find_stack
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with find_stack(options) as (session, stack):
-            context = CheckContext(Aws(session), stack, datetime.now(UTC), options.profile)
+            context = CheckContext(CachingApi(session), stack, datetime.now(UTC), options.profile)
             found = list(_points(session, context, consented=options.yes))
     except IsodropError as error:
         print_error(str(error))

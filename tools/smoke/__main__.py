@@ -21,7 +21,7 @@ from isodrop.domain.model import ImportPlan
 from isodrop.domain.run import Attempt, Run
 from isodrop.errors import AccessDeniedError, IsodropError
 from isodrop_cli.commands import doctor
-from isodrop_cli.doctor import Aws, CheckContext, run_checks
+from isodrop_cli.doctor import CachingApi, CheckContext, run_checks
 from isodrop_cli.exit_codes import ExitCode
 from isodrop_cli.operations import StackOperations
 from isodrop_cli.output.console import console, print_error, print_fields, print_table
@@ -94,7 +94,7 @@ def _iso(text: str) -> Path:
 
 def _smoke(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
     with find_stack(options) as (session, stack):
-        context = CheckContext(Aws(session), stack, datetime.now(UTC), options.profile)
+        context = CheckContext(CachingApi(session), stack, datetime.now(UTC), options.profile)
         findings = tuple(run_checks(context))
     doctor.print_results(findings)
     if doctor.has_errors(findings):

@@ -55,9 +55,9 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 def run(options: Namespace) -> ExitCode:
     """Run the checks, print their results, and return the exit status."""
     with find_stack(options) as (session, stack):
-        from isodrop_cli.doctor import Aws, CheckContext, run_checks  # noqa: PLC0415 - needs the SDK
+        from isodrop_cli.doctor import CachingApi, CheckContext, run_checks  # noqa: PLC0415 - needs the SDK
 
-        context = CheckContext(Aws(session), stack, utc_now(), options.profile)
+        context = CheckContext(CachingApi(session), stack, utc_now(), options.profile)
         results = tuple(run_checks(context))
     if options.json:
         print_json(as_json(options.stack, results))

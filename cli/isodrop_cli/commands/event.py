@@ -136,8 +136,9 @@ def _resolve_bucket(options: Namespace) -> str:
 def _make_event(bucket: str, key: str, stored: ObjectInfo, sequencer: str | None) -> dict[str, Any]:
     """Make S3's event for an object.
 
-    Its sequencer is derived from the object. A given sequencer makes it another upload of that
-    object; in a versioned bucket only if the event has no version id: see ``upload_id``.
+    Its sequencer is derived from the object. With a given sequencer, the event stands for another
+    upload of the object, so it has no version id, which would identify the upload; see
+    :func:`isodrop.domain.ids.upload_id`.
     """
     from isodrop.aws.s3_events import make_object_created_event  # noqa: PLC0415 - not needed by --help
     from isodrop.domain.arn import Arn  # noqa: PLC0415 - not needed by --help

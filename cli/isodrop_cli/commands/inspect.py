@@ -89,7 +89,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
     command.add_argument("--key", help="inspect as if uploaded under this key")
     add_set(
         command,
-        "override a value that is read from the ISO, as isodrop upload does; may be repeated",
+        "override a value that is read from the ISO, as isodrop upload --set does; may be repeated",
     )
     command.add_argument(
         "--metadata",

@@ -35,8 +35,8 @@ a field that the name does not give is empty:
 family is the naming scheme of the file name. importable is yes, no or unknown,
 according to the name alone. "no" means that the name gives a product, release,
 edition or architecture that isodrop does not import: it imports Windows 11
-Enterprise for x64. The name decides nothing: isodrop inspect reads the ISO
-itself.
+Enterprise for x64. The name alone does not decide: isodrop inspect reads
+the ISO itself.
 
 examples:
   isodrop names Win11_24H2_English_x64.iso
@@ -63,7 +63,7 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 
 def separate_names(arguments: Sequence[str]) -> list[str]:
-    """Move names that begin with a hyphen after ``--``, so that they are not parsed as options.
+    """Move all names after ``--``, so that one with a leading hyphen is not parsed as an option.
 
     A shell's ``*.iso`` may expand to such a name. Whatever begins with one hyphen is a name, except
     ``-h``; whatever begins with two is a name if it has a dot, so that a misspelled option is still

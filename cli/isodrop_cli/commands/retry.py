@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from isodrop_cli.operations import StartedRun
 
 _EPILOG: Final = f"""\
-The upload is inspected again and gets another answer, with the next number in
-metadata.run. Overrides take precedence over the object's metadata, and the
-stack's AllowedOverrides does not restrict them; an empty value removes an
-override from the object's metadata. The overrides are:
+The upload is inspected again and gets another answer, whose event has the next
+number in detail.metadata.run. Overrides take precedence over the object's user
+metadata, and the stack's AllowedOverrides does not restrict them; with an empty
+value, the override in the metadata is ignored. The overrides are:
   {" ".join(RULES)}
 
 examples:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from isodrop_cli.resumable_upload import Progress, ResumableUpload
 
 _MAX_TRIES: Final = 3
-"""How many times other uploads of the same file may supersede this one."""
+"""How many times to try, if other uploads of the same file supersede this one."""
 _SETTINGS_LABELS: Final = {"stack": "the stack's settings", "defaults": "default settings"}
 
 _EPILOG: Final = f"""\
@@ -109,13 +109,15 @@ def add_to(commands: "_SubParsersAction[ArgumentParser]", summary: str) -> Argum
 
 def run(options: Namespace) -> ExitCode:
     """Inspect, upload and follow the file, and return the exit status."""
-    settings = _object_settings(options)
+    object_options = _object_options(options)
     hint = ResumeHint()
     try:
         with open_stack(options) as stack:
             key = stack.resolve_key(options.file.name, options.key)
             key.encode()  # a key must be UTF-8
-            file_upload = FileUpload(stack, options.file, key, dict(options.set), hint, settings)
+            file_upload = FileUpload(
+                stack, options.file, key, dict(options.set), hint, object_options
+            )
             title = f"{options.file.name} to {file_upload.uri}"
             with make_renderer(as_json=options.json, title=title) as renderer:
                 return file_upload.upload_and_follow(
@@ -127,7 +129,7 @@ def run(options: Namespace) -> ExitCode:
         raise
 
 
-def _object_settings(options: Namespace) -> dict[str, str]:
+def _object_options(options: Namespace) -> dict[str, str]:
     """Return the object's encryption and tags, as parameters of S3."""
     if options.sse_kms_key_id is not None and options.sse != "aws:kms":
         options.refuse("--sse-kms-key-id requires --sse aws:kms")
@@ -174,7 +176,7 @@ class FileUpload:
     key: str
     metadata: Mapping[str, str]
     resume_hint: ResumeHint
-    object_settings: Mapping[str, str] = field(default_factory=dict)
+    object_options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:
@@ -225,7 +227,7 @@ class FileUpload:
             return None
         plan = inspection.decision
         message = (
-            f"{plan.name} {plan.semantic_version}; {plan.edition} is image {plan.image_index};"
+            f"{plan.name} {plan.semantic_version}; {plan.edition} (image index {plan.image_index}),"
             f" according to {_SETTINGS_LABELS[origin]}"
         )
         renderer.show(ProgressEvent("inspected", self.key, "inspect", message, utc_now(), data))
@@ -247,8 +249,8 @@ class FileUpload:
             bucket=self.bucket,
             key=self.key,
             metadata=self.metadata,
-            plan=plan_parts(size, {**self.metadata, **self.object_settings}),
-            object_settings=self.object_settings,
+            plan=plan_parts(size, {**self.metadata, **self.object_options}),
+            object_settings=self.object_options,
         )
 
     def _find_existing(
@@ -258,7 +260,7 @@ class FileUpload:
         head = transfer.head_object()
         if head is None or head["ContentLength"] != transfer.plan.size:
             return None
-        if not self._has_same_settings(head):
+        if not self._matches_request(head):
             return None
         message = f"comparing {format_size(transfer.plan.size)} with the existing object"
         renderer.show(ProgressEvent("note", self.key, "upload", message, utc_now()))
@@ -273,15 +275,15 @@ class FileUpload:
         renderer.show(ProgressEvent("uploaded", self.key, "upload", message, utc_now(), data))
         return history.upload_id, operations.find_latest_run(history)
 
-    def _has_same_settings(self, head: Mapping[str, Any]) -> bool:
+    def _matches_request(self, head: Mapping[str, Any]) -> bool:
         """Whether the object has the same overrides, and the requested encryption."""
         from isodrop.aws.s3 import decode_metadata  # noqa: PLC0415 - see stack.find_stack
 
         existing = decode_metadata(head["Metadata"])
-        key_id = self.object_settings.get("SSEKMSKeyId", "").rpartition("/")[2]
+        key_id = self.object_options.get("SSEKMSKeyId", "").rpartition("/")[2]
         return (
             {name: existing[name] for name in RULES if name in existing} == self.metadata
-            and self.object_settings.get("ServerSideEncryption")
+            and self.object_options.get("ServerSideEncryption")
             in {None, head.get("ServerSideEncryption")}
             and str(head.get("SSEKMSKeyId", "")).endswith(key_id)
         )

@@ -1,4 +1,4 @@
-"""``isodrop watch``: follow imports in progress, whoever uploaded them."""
+"""``isodrop watch``: follow uploads in progress, whoever made them."""
 
 import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from isodrop_cli.operations import StackOperations
 
 _LAG: Final = timedelta(minutes=10)
-"""How long after its claim a run may first appear in the list; the index lags by less than this."""
+"""The longest time from a run's claim to its appearance in the eventually consistent index."""
 _EPILOG: Final = """\
 Without KEY the command follows all imports in progress and all new ones, until
 Ctrl-C. In a pipe each line has these fields separated by tabs: time, key (only

@@ -1,7 +1,7 @@
 """Checks that a stack is ready for a paid build.
 
-They change and print nothing. A check that the caller lacks a permission for is a warning that
-names the permission.
+They change and print nothing. If the caller lacks a permission that a check needs, the result
+is a warning that names the permission.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +20,10 @@ from isodrop_cli.doctor import (
     roles,
     stack,
 )
-from isodrop_cli.doctor.context import Aws, CheckContext
+from isodrop_cli.doctor.context import CachingApi, CheckContext
 from isodrop_cli.doctor.results import CheckResult, CheckSkippedError, Level, NotFoundError
 
-__all__ = ["CHECKS", "Aws", "Check", "CheckContext", "Level", "NamedResult", "run_checks"]
+__all__ = ["CHECKS", "CachingApi", "Check", "CheckContext", "Level", "NamedResult", "run_checks"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def _read(context: CheckContext, uri: str) -> AllowList:
 
 
 def _check_bucket(context: CheckContext, uri: str) -> CheckResult | None:
-    """Check that uploaders cannot write to the list's bucket, and that it is versioned."""
+    """Check that the list is not below the upload prefix, and that its bucket is versioned."""
     if uri.startswith(SSM):
         return None
     location = S3Uri.parse(uri)

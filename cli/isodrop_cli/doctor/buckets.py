@@ -136,7 +136,7 @@ def encryption(context: CheckContext) -> CheckResult:
 
 
 def kms_key(context: CheckContext) -> CheckResult:
-    """Check that the KMS key is enabled, and that IAM and AWS services can use it."""
+    """Check that the KMS key is enabled, and usable through IAM policies and AWS services."""
     arn = context.parameter("KmsKeyArn")
     if not arn:
         return passed("stored data is encrypted with AWS's own keys")

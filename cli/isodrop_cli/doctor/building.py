@@ -199,7 +199,7 @@ def distribution(context: CheckContext) -> CheckResult:
 
 
 def quota(context: CheckContext) -> CheckResult:
-    """Check the quota of concurrent builds; imports beyond it wait."""
+    """Check the quota for concurrent builds; imports beyond it wait."""
     request: dict[str, Any] = {"ServiceCode": "imagebuilder", "MaxResults": 100}
     while True:
         page = context.call("service-quotas", "ListServiceQuotas", **request)
@@ -207,7 +207,7 @@ def quota(context: CheckContext) -> CheckResult:
         if found is not None:
             break
         if not page.get("NextToken"):
-            raise CheckSkippedError("Service Quotas lists no quota of concurrent builds")
+            raise CheckSkippedError("Service Quotas lists no quota for concurrent builds")
         request["NextToken"] = page["NextToken"]
     count = int(found["Value"])
     if count >= 1:
@@ -215,7 +215,7 @@ def quota(context: CheckContext) -> CheckResult:
             f"the quota allows {count} concurrent builds in this Region; further builds wait"
         )
     return failed(
-        "the quota of concurrent builds is 0",
+        "the quota for concurrent builds is 0",
         context.command(
             *("service-quotas", "request-service-quota-increase", "--service-code"),
             *("imagebuilder", "--quota-code", str(found["QuotaCode"]), "--desired-value", "10"),
@@ -224,7 +224,7 @@ def quota(context: CheckContext) -> CheckResult:
 
 
 def concurrent_builds(quotas: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Find the quota of concurrent builds by its name: its code is not documented."""
+    """Find the quota for concurrent builds by its name: its code is not documented."""
     for each in quotas:
         name = str(each.get("QuotaName", "")).lower()
         if _QUOTA_NAME_PART in name and ("build" in name or "image" in name):

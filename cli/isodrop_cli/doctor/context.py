@@ -193,8 +193,8 @@ def action_of(service: str, operation: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Aws:
-    """A boto3 session that caches responses.
+class CachingApi:
+    """Calls AWS through a boto3 session, and caches the responses.
 
     Attributes
     ----------

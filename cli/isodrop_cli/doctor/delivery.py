@@ -39,9 +39,11 @@ def rule(context: CheckContext) -> CheckResult:
 
 
 def schedule(context: CheckContext) -> CheckResult:
-    """Check the sweep's schedule; without it, runs without an execution get no answer."""
+    """Check the schedule of the sweep, which starts lost uploads and answers ended runs."""
     name = context.resource("SweepSchedule")
-    if found := _check_disabled(context, name, "runs without an execution get no answer"):
+    if found := _check_disabled(
+        context, name, "lost events start nothing, and ended runs get no answer"
+    ):
         return found
     function = context.arn("lambda", f"function:{context.resource('Sweep')}")
     targets = context.call("events", "ListTargetsByRule", Rule=name)["Targets"]
@@ -70,7 +72,8 @@ def state_machine(context: CheckContext) -> CheckResult:
         return failed(
             f"the state machine does not invoke this stack's {' and '.join(missing)}: its"
             " definition was changed outside the stack",
-            "make any change to statemachine/import.asl.json and sam deploy: that restores it",
+            "change anything in statemachine/import.asl.json, even a space, and run sam deploy: an"
+            " unchanged definition is not deployed",
         )
     return passed("the state machine is active")
 
@@ -167,16 +170,16 @@ def event_bus(context: CheckContext) -> CheckResult:
         statement, denied = denials[0]
         statement_id = str(statement.get("Sid", "without a Sid"))
         show = context.command("events", "describe-event-bus", "--name", name)
-        if _is_certain(statement):
+        if _denies_everyone(statement):
             return failed(
                 f"the policy of the event bus {name} does not let {' and '.join(denied)} publish"
                 f" (statement {statement_id})",
-                f"exempt {', '.join(publishers[each] for each in denied)} from the statement:"
-                f" {show}",
+                f"exempt {', '.join(publishers[each] for each in denied)} from the statement;"
+                f" {show} shows it",
             )
         return warned(
             f"the policy of the event bus {name} denies events:PutEvents ({statement_id})",
-            f"make sure that it allows the roles of ReportBuild and Sweep: {show}",
+            f"make sure that it allows the roles of ReportBuild and Sweep; {show} shows it",
         )
     return passed(f"the event bus {name} exists")
 
@@ -203,8 +206,8 @@ def _exempts(statement: Mapping[str, Any], role: str) -> bool:
     )
 
 
-def _is_certain(statement: Mapping[str, Any]) -> bool:
-    """Whether a denial has no condition except on the principal."""
+def _denies_everyone(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement denies every principal, except those that it exempts by ARN."""
     conditions = statement.get("Condition") or {}
     keys = {key.lower() for tested in conditions.values() for key in tested}
     return keys <= {"aws:principalarn"} and "*" in principals(statement, "AWS")

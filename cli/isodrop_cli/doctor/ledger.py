@@ -76,8 +76,9 @@ def overdue_uploads(context: CheckContext) -> CheckResult:
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
     if not overdue:
         return passed("no upload is overdue")
-    since = datetime.fromisoformat(overdue[0]).date()
+    claimed_on = datetime.fromisoformat(overdue[0]).date()
     return warned(
-        f"{len(overdue)} uploads have no answer yet and are overdue, the oldest since {since}",
+        f"{len(overdue)} uploads have no answer yet and are overdue; the oldest was claimed on"
+        f" {claimed_on}",
         f"list them with isodrop list --open --stack {context.name}, and check the logs of Sweep",
     )

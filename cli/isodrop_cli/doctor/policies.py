@@ -32,7 +32,8 @@ def allows(document: str | Mapping[str, Any] | None, action: str, resource: str)
     """Whether an endpoint policy allows an action on a resource.
 
     Conditions are not evaluated: what is allowed under one counts as allowed, what is denied under
-    one does not count as denied. No document is the default, which allows everything.
+    one does not count as denied. Without a document, the default applies, which allows
+    everything.
 
     Examples
     --------

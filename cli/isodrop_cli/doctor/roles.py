@@ -24,7 +24,7 @@ class Permission:
     ----------
     action, resource : str
     condition_values : mapping of str to str
-        Condition keys of the request.
+        The values of the request's condition keys, by key.
     """
 
     action: str
@@ -109,11 +109,13 @@ def check_permission(
         refused = _simulate(context, role["Arn"], permission)
         if refused is not None:
             return failed(
-                f"{logical_id} is not allowed {permission.action} on {permission.resource}:"
-                f" {_reason(refused)}",
+                f"{logical_id} is not allowed to perform {permission.action} on"
+                f" {permission.resource}: {_reason(refused)}",
                 f"check {role['Arn']}: {_denied_by(refused)}",
             )
-    return passed(f"{logical_id} may {', '.join(each.action for each in permissions)}")
+    return passed(
+        f"{logical_id} is allowed to perform {', '.join(each.action for each in permissions)}"
+    )
 
 
 def _simulate(context: CheckContext, arn: str, permission: Permission) -> dict[str, Any] | None:

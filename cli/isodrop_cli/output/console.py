@@ -19,11 +19,11 @@ MAX_FIELD = 400
 _WIDTH = 80
 """Columns to assume for a terminal that reports none."""
 MAX_COMMAND = 70_000
-"""Maximum characters of a command to copy: more than any CloudFormation template needs."""
+"""Maximum characters of a command in a remedy, which may contain a whole bucket policy."""
 
 
 def configure_streams() -> None:
-    """Escape characters that the terminal's encoding does not have, such as in file names.
+    """Print a backslash escape for each character that the terminal's encoding does not have.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def build_number(build: int | None, revision: int | None) -> str | None:
 
 
 def format_time(at: datetime) -> str:
-    """Format a time for people, in UTC and whole seconds; JSON has the ledger's precision.
+    """Format a time for people, in UTC and whole seconds.
 
     Examples
     --------

@@ -22,7 +22,7 @@ WINDOW: Final = 15.0
 _WAITING: Final = "waiting for the import to start"
 _UNCLAIMED: Final = (
     "the import has not started yet\n"
-    "isodrop doctor shows why; the sweep starts it when the upload is ten minutes old"
+    "isodrop doctor shows why; the first sweep after ten minutes starts it"
 )
 
 
@@ -32,8 +32,8 @@ class ProgressEvent:
 
     Attributes
     ----------
-    event : str
-        Its kind, for programs: ``inspected``, ``note``, ``uploading``, ``uploaded``, ``state``,
+    kind : str
+        For programs: ``inspected``, ``note``, ``uploading``, ``uploaded``, ``state``,
         ``unclaimed`` or ``answer``.
     key : str
         The object's key.
@@ -43,7 +43,7 @@ class ProgressEvent:
     message : str
         For people; empty if the stage says it all.
     at : datetime
-        When it began, with a time zone.
+        When it happened, with a time zone; of a stage's first event, when the stage began.
     data : mapping
         For programs: JSON.
     fraction : float or None
@@ -52,7 +52,7 @@ class ProgressEvent:
         ``success``, ``error`` or empty.
     """
 
-    event: str
+    kind: str
     key: str
     stage: str
     message: str

@@ -58,8 +58,8 @@ def make_renderer(*, as_json: bool = False, many_runs: bool = False, title: str 
 class LineRenderer:
     """Print each event as a line at once; the progress of an upload only every few seconds.
 
-    Times never decrease from line to line: an event that is older than the line before, by AWS's
-    clock or because it was read later, gets the time of that line.
+    Times never decrease from line to line: an event whose time is before the previous line's,
+    because clocks differ or it was read late, gets the previous line's time.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class LineRenderer:
 
     def show(self, event: ProgressEvent) -> None:
         """Write one event as a line."""
-        if event.event == "uploading":
+        if event.kind == "uploading":
             if self._now() < self._next:
                 return
             self._next = self._now() + UPLOAD_LINE_SECONDS
@@ -94,7 +94,7 @@ class LineRenderer:
 
 def _print_json(event: ProgressEvent) -> None:
     line = {
-        "event": event.event,
+        "event": event.kind,
         "time": format_time(event.at),
         "key": event.key,
         "stage": event.stage,
@@ -226,8 +226,8 @@ class StepsView(LiveRenderer):
                 "left",
             )
         for row, next_row in zip_longest(rows, rows[1:]):
-            is_answer = row.event.event == "answer"
-            is_over = row.event.event in _CLOSING_EVENTS or row.event.severity == "error"
+            is_answer = row.event.kind == "answer"
+            is_over = row.event.kind in _CLOSING_EVENTS or row.event.severity == "error"
             is_running = next_row is None and not is_over
             began = rows[0].began if is_answer else row.began
             ended = next_row.began if next_row else row.event.at if is_over else None
@@ -270,7 +270,7 @@ class RunsView(LiveRenderer):
         grid.add_column(justify="right")
         for row in rows:
             event = row.event
-            is_running = event.event != "answer"
+            is_running = event.kind != "answer"
             grid.add_row(
                 self._symbol(event, is_running=is_running),
                 Text(printable(event.key, limit=MAX_FIELD)),

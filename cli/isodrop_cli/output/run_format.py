@@ -121,7 +121,7 @@ def to_pairs(run: "Run") -> list[tuple[str, object]]:
     if plan is not None:
         pairs += [
             ("image", f"{plan.name} {plan.semantic_version}"),
-            ("edition", f"{plan.edition}, image {plan.image_index}"),
+            ("edition", f"{plan.edition}, image index {plan.image_index}"),
         ]
     if run.content is not None:
         pairs.append(("content", run.content.id))

@@ -19,7 +19,7 @@ def test_upload_without_access_to_the_settings_names_the_defaults(
 
     looked = out.splitlines()[0].split("\t")
     assert (status, looked[1]) == (0, "inspect")
-    assert looked[2].endswith("Enterprise is image 5; according to default settings")
+    assert looked[2].endswith("Enterprise (image index 5), according to default settings")
     assert json.loads(shown.splitlines()[0])["settings"] == "defaults"
 
 

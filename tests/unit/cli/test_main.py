@@ -266,7 +266,7 @@ def test_overrides_take_precedence_over_metadata(run: Run, iso: Path) -> None:
     status, out, _ = run("inspect", iso, *metadata, "--set", "edition=")
     assert (status, "edition\tEnterprise\n" in out) == (0, True)
     status, _, err = run("inspect", iso, "--set", "editon=EnterpriseN")
-    assert (status, "with one of image-name" in err) == (2, True)
+    assert (status, "where KEY is one of image-name" in err) == (2, True)
 
 
 def test_trace_prints_each_read_on_stderr_only(run: Run, iso: Path) -> None:

@@ -79,12 +79,12 @@ def test_an_unclaimed_run_is_reported_once_after_a_minute_with_a_remedy() -> Non
         for each in tracker.new_events(snapshot, KEY, NOW)
     ]
 
-    assert [(each.event, each.stage) for each in events] == [
+    assert [(each.kind, each.stage) for each in events] == [
         *(("state", "decide"), ("unclaimed", "decide"), ("state", "decide"))
     ]
     so, what_to_do = events[1].message.splitlines()
     assert so == "the import has not started yet"
-    assert what_to_do.startswith("isodrop doctor shows why; the sweep")
+    assert what_to_do.startswith("isodrop doctor shows why; the first sweep")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_an_answer_is_the_last_event_and_not_repeated_as_a_status() -> None:
     events = list(known_events(snapshot(**SUCCEEDED), KEY, NOW))
 
     assert [event.stage for event in events] == ["decide", "building", "succeeded"]
-    assert [event.event for event in events] == ["state", "state", "answer"]
+    assert [event.kind for event in events] == ["state", "state", "answer"]
 
 
 # The answer
@@ -161,7 +161,7 @@ def test_the_conclusion_lists_the_amis_in_lines() -> None:
     ami = json.loads(answer)["detail"]["data"]["amis"][0]
     lines = [f"{ami['id']} {ami['region']}", "reuses the image of an earlier upload"]
     assert event.message.splitlines() == lines
-    assert (event.event, event.stage, event.severity) == ("answer", "succeeded", "success")
+    assert (event.kind, event.stage, event.severity) == ("answer", "succeeded", "success")
     assert event.at == datetime(2026, 11, 24, 9, 31, tzinfo=UTC)
     assert event.data["answer"]["detail"]["data"]["amis"][0] == ami
 

@@ -293,8 +293,8 @@ def test_in_lines_the_progress_of_an_upload_is_printed_rarely() -> None:
     for event in (HALF, HALF, UPLOADED, HALF):
         renderer.show(event)
 
-    assert [(event.event, event.message) for event in written] == [
-        (event.event, event.message) for event in (HALF, UPLOADED, HALF)
+    assert [(event.kind, event.message) for event in written] == [
+        (event.kind, event.message) for event in (HALF, UPLOADED, HALF)
     ]
 
 

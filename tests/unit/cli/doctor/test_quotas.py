@@ -12,8 +12,8 @@ from tests.support.doctor_responses import context, run_check
     ("quotas", "level", "words"),
     [
         ([("Concurrent builds", 3.0)], Level.OK, "allows 3 concurrent builds"),
-        ([("Concurrent builds", 0.0)], Level.ERROR, "the quota of concurrent builds is 0"),
-        ([("Components", 1000.0)], Level.WARNING, "lists no quota of concurrent builds"),
+        ([("Concurrent builds", 0.0)], Level.ERROR, "the quota for concurrent builds is 0"),
+        ([("Components", 1000.0)], Level.WARNING, "lists no quota for concurrent builds"),
     ],
 )
 def test_the_quota_of_concurrent_builds_is_found_by_its_name(

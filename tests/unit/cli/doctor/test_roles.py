@@ -50,7 +50,7 @@ def test_a_denied_permission_is_reported_with_its_source(refused: Any, words: st
         "can-import-image", context(SimulatePrincipalPolicy={"EvaluationResults": [refused]})
     )
     assert result.level is Level.ERROR
-    assert "ImportIsoRole is not allowed imagebuilder:ImportDiskImage" in result.message
+    assert "ImportIsoRole is not allowed to perform imagebuilder:ImportDiskImage" in result.message
     assert words in str(result.remedy)
 
 
@@ -87,7 +87,7 @@ def test_a_missing_permission_to_distribute_is_named(action: str) -> None:
 
     result = run_check("can-distribute-image", context(stack, SimulatePrincipalPolicy=judge))
     assert result.level is Level.ERROR
-    assert f"ReportBuildRole is not allowed {action}" in result.message
+    assert f"ReportBuildRole is not allowed to perform {action}" in result.message
 
 
 def test_the_service_linked_role_given_by_arn_is_a_warning() -> None:
@@ -129,7 +129,7 @@ def refusing(action: str, **more: Any) -> Any:
 def test_a_missing_permission_that_imports_need_is_named(action: str) -> None:
     result = run_check("can-import-image", context(SimulatePrincipalPolicy=refusing(action)))
     assert result.level is Level.ERROR
-    assert f"ImportIsoRole is not allowed {action}" in result.message
+    assert f"ImportIsoRole is not allowed to perform {action}" in result.message
 
 
 @pytest.mark.parametrize(
