@@ -55,7 +55,7 @@ audit: venv $(AUDIT)/.made ## run checkov, bandit, license, SBOM and pip-audit c
 .PHONY: lock
 LOCK := ../.venv-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --override overrides.in --custom-compile-command "make lock"
-lock: ## lock the dependencies again, with hashes
+lock: ## upgrade all dependencies, and lock them with hashes
 	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
 	@cd requirements && $(LOCK) ../layers/isodrop/requirements.in --output-file ../layers/isodrop/requirements.txt
 	@cd requirements && $(LOCK) dev.in --output-file dev.txt
@@ -86,7 +86,7 @@ requirements/npm/node_modules: requirements/npm/package-lock.json
 	@cd requirements/npm && PATH="$$PATH:$(abspath $(BIN))" npm ci --no-audit --no-fund --silent
 
 .PHONY: contract
-contract: venv ## regenerate the events' schemas, samples and pages on the local stack
+contract: venv ## run the local stack to regenerate the events' schemas, samples and pages
 	@$(BIN)/python -m tools.contract
 
 .PHONY: reference
@@ -109,7 +109,7 @@ test: venv ## run all tests; under four minutes on two cores
 soak: soak-reader soak-faults soak-flood soak-hash soak-upload burst ## run the six targets below, which take too long for make test
 
 .PHONY: soak-reader
-soak-reader: venv ## read damaged images for a minute or two: make soak-reader [COUNT=100000] [SEED=20240906]
+soak-reader: venv ## read damaged ISOs for a minute or two: make soak-reader [COUNT=100000] [SEED=20240906]
 	@$(BIN)/python -m tests.soak.reader $${COUNT:+--count "$$COUNT"} $${SEED:+--seed "$$SEED"}
 
 .PHONY: soak-faults
@@ -118,15 +118,15 @@ soak-faults: venv ## run random schedules of faults: make soak-faults [MINUTES=1
 	  $${MINUTES:+--minutes "$$MINUTES"} $${STACK:+--stack}
 
 .PHONY: soak-flood
-soak-flood: venv ## check that an upload behind 60 others is imported, at three builds at a time
+soak-flood: venv ## check that an upload behind 60 others is imported, although only three builds may run at once
 	@$(BIN)/pytest tests/integration -m soak
 
 .PHONY: soak-hash
-soak-hash: venv ## hash up to 8 GiB as the function does, and compare with sha256sum
+soak-hash: venv ## hash up to 8 GiB as ImportIso does, and compare with sha256sum
 	@$(BIN)/python -m tests.soak.flat_hash
 
 .PHONY: soak-upload
-soak-upload: venv ## upload 1 GiB, killed twice and resumed: make soak-upload [SIZE=1024], in MiB
+soak-upload: venv ## upload 1 GiB with a command that is killed twice and resumes: make soak-upload [SIZE=1024], in MiB
 	@$(BIN)/python -m tests.soak.resumable_upload $${SIZE:+--size "$$SIZE"}
 
 .PHONY: burst
@@ -144,26 +144,26 @@ paths: venv ## run all paths of the state machine in three interpreters; writes 
 	@$(BIN)/python -m tests.resilience.paths_page
 
 .PHONY: bench
-bench: venv ## benchmark the ISO reader and the functions' start; writes docs/benchmarks.md and README.md; six minutes
+bench: venv ## benchmark the ISO reader, calls, cold starts and polling; writes docs/benchmarks.md and README.md; six minutes
 	@$(BIN)/python -m tools.bench
 	@$(BIN)/python -m tools.bench calls
 	@$(BIN)/python -m tools.bench cold-start
 	@$(BIN)/python -m tools.bench polling
 
 .PHONY: growth
-growth: venv ## measure which operations grow with the number of answered uploads, 100 to 100,000; writes docs/benchmarks.md; some minutes
+growth: venv ## measure what gets slower with the number of answered uploads, 100 to 100,000; writes docs/benchmarks.md; a few minutes
 	@$(BIN)/python -m tools.bench growth
 
 .PHONY: test-sam
-test-sam: venv ## run the documented SAM commands with the SAM CLI on the local stack; some minutes
+test-sam: venv ## run the documented SAM commands with the SAM CLI on the local stack; a few minutes
 	@$(BIN)/python -m tools.sam_walkthrough
 
 .PHONY: test-sam-local
-test-sam-local: venv ## run sam local invoke for every function, in AWS's image or a substitute, and the handlers on Lambda's Python
+test-sam-local: venv ## run sam local invoke for every function, in AWS's container image or a substitute
 	@$(BIN)/python -m tools.sam_local
 
 .PHONY: diagrams
-diagrams: venv requirements/npm/node_modules ## redraw state machine and dashboard; with RECORD=1 also record a day and an upload again
+diagrams: venv requirements/npm/node_modules ## redraw state machine and dashboard; with RECORD=1 first record new data: a simulated day and an upload
 	@PATH="$$PATH:$(abspath $(BIN))" $(BIN)/python -m tools.diagrams $${RECORD:+--record}
 
 .PHONY: probe

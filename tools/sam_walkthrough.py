@@ -375,7 +375,7 @@ def _with_cloudformation(walk: Walk, stack: EmulatedStack) -> None:
 
 
 def _check_notification_command(walk: Walk, stack: EmulatedStack) -> None:
-    """Run the output NotificationCommand on buckets with and without notifications."""
+    """Run the output EnableEventBridgeCommand on buckets with and without notifications."""
     described = stack.client("cloudformation").describe_stacks(StackName=PACKAGED)["Stacks"][0]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
     s3, sqs = stack.client("s3"), stack.client("sqs")
@@ -384,7 +384,7 @@ def _check_notification_command(walk: Walk, stack: EmulatedStack) -> None:
     existing = [{"Id": "invoices", "QueueArn": arn["QueueArn"], "Events": ["s3:ObjectCreated:*"]}]
     for before in ({}, {"QueueConfigurations": existing}):
         s3.put_bucket_notification_configuration(Bucket=EXISTING, NotificationConfiguration=before)
-        walk.run("sh", "-c", outputs["NotificationCommand"])
+        walk.run("sh", "-c", outputs["EnableEventBridgeCommand"])
         after = s3.get_bucket_notification_configuration(Bucket=EXISTING)
         del after["ResponseMetadata"]
         _require(after == {**before, "EventBridgeConfiguration": {}}, f"{before} became {after}")

@@ -107,7 +107,7 @@ class Stack:
         return settings.allow_list_mode, AllowListSource(
             s3=lambda: self.session.client("s3", config=CONFIG),
             ssm=lambda: self.session.client("ssm", config=CONFIG),
-            uri=settings.allow_list_uri,
+            uri=settings.allow_list_source,
         )
 
     def _read_intake_settings(self) -> "IntakeSettings":

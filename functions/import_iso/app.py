@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``nextStep`` (``track``, ``report`` or ``skip``) and the ``buildArn`` to track.
+        ``nextStep`` (``track``, ``answer`` or ``skip``) and the ``buildArn`` to track.
 
     Raises
     ------

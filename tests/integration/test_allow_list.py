@@ -27,7 +27,7 @@ def harness(session: boto3.Session, ledger: Ledger, tmp_path: Path) -> ImportHar
         Bucket=LIST_BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
     )
     harness.allow_list_mode = AllowListMode.ENFORCE
-    harness.allow_list_uri = LIST
+    harness.allow_list_source = LIST
     return harness
 
 
@@ -126,7 +126,7 @@ def test_in_mode_off_no_list_is_read(harness: ImportHarness) -> None:
 
 
 def test_no_list_at_all_rejects_everything(harness: ImportHarness) -> None:
-    harness.allow_list_uri = None
+    harness.allow_list_source = None
 
     harness.follow(harness.upload())
 
@@ -174,7 +174,7 @@ def test_a_wrong_line_is_named_by_its_number_in_the_rejection(harness: ImportHar
 
 def test_a_few_hashes_may_be_in_a_parameter(harness: ImportHarness) -> None:
     body = harness.iso()
-    harness.allow_list_uri = "ssm:/lists/isos"
+    harness.allow_list_source = "ssm:/lists/isos"
     harness.client("ssm").put_parameter(Name="/lists/isos", Value=sha256(body), Type="String")
 
     harness.follow(harness.upload("a.iso", body))
@@ -221,7 +221,7 @@ def test_an_interrupted_hash_starts_again_with_the_same_result(
     harness: ImportHarness, operation: str, when: str
 ) -> None:
     body = harness.iso()
-    harness.allow_list_uri = "ssm:/lists/isos"
+    harness.allow_list_source = "ssm:/lists/isos"
     harness.client("ssm").put_parameter(Name="/lists/isos", Value=sha256(body), Type="String")
     upload = harness.upload("a.iso", body)
     client = {

@@ -169,5 +169,5 @@ def test_an_execution_redriven_after_its_answer_starts_nothing(harness: ImportHa
 
     again = harness.intake.process(upload, "execution-1")
 
-    assert again.next_step is NextStep.REPORT
+    assert again.next_step is NextStep.ANSWER
     assert harness.submissions() == 0

@@ -322,7 +322,7 @@ class TestCancelling:
         monkeypatch.setattr(Stager, "stage_upload", cancel_first)
         outcome = harness.intake.process(upload, "execution-1")
 
-        assert outcome.next_step is NextStep.REPORT
+        assert outcome.next_step is NextStep.ANSWER
         assert not harness.image_builder.builds
 
     def test_a_cancellation_during_the_inspection_leaves_no_copy(
@@ -361,7 +361,7 @@ class TestCancelling:
 
         outcome = harness.intake.process(upload, "execution-1")
 
-        assert outcome.next_step is NextStep.REPORT
+        assert outcome.next_step is NextStep.ANSWER
         assert not harness.image_builder.builds
 
     def test_a_run_without_its_execution_is_answered_as_cancelled(

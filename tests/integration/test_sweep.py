@@ -275,7 +275,7 @@ class TestOpenRuns:
 
         outcome = harness.follow(upload, execution)
 
-        assert outcome.next_step is NextStep.REPORT
+        assert outcome.next_step is NextStep.ANSWER
         assert (harness.answers(), harness.submissions()) == ([], 0)
 
     def test_an_error_with_one_run_does_not_block_the_others(self, harness: ImportHarness) -> None:

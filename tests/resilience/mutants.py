@@ -221,7 +221,7 @@ MUTANTS: Final = (
     Mutant(
         "an error of the state machine is not answered",
         MACHINE,
-        '"Next": "PublishFailure"',
+        '"Next": "PublishAnswerAfterError"',
         '"Next": "UploadHandled"',
     ),
     Mutant(

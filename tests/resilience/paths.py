@@ -112,7 +112,7 @@ PATHS: Final = (
     Path(
         "accepted", calls={IMPORT: 1, STARTED: 1, GET_IMAGE: 2, COUNT: 1, PROGRESSED: 1, ANSWER: 1}
     ),
-    Path("rejected", {IMPORT: [next_step("report")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 1}),
+    Path("rejected", {IMPORT: [next_step("answer")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 1}),
     Path("repeated", {IMPORT: [next_step("skip")]}, {IMPORT: 1, GET_IMAGE: 0, ANSWER: 0}),
     Path("an unknown next step", {IMPORT: [next_step("dance")]}, {IMPORT: 1, ANSWER: 0}),
     Path(
@@ -303,7 +303,7 @@ PATHS: Final = (
         {ANSWER: 41},
     ),
     Path(
-        "an answer that only PublishFailure publishes",
+        "an answer that only PublishAnswerAfterError publishes",
         {ANSWER: [CallFailure("TransientError", times=41), ANSWERED]},
         {ANSWER: 42},
     ),

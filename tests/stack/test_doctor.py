@@ -321,8 +321,10 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
     ),
     "can-pass-role": (
         "error",
-        "ImportIsoRole is not allowed to perform iam:PassRole on"
-        " arn:aws:iam::123456789012:role/isodrop-Build",
+        (
+            "ImportIsoRole is not allowed to perform iam:PassRole on"
+            " arn:aws:iam::123456789012:role/isodrop-Build"
+        ),
         "sam deploy restores the stack's own",
         lambda p: change_policy(p, lambda each: each["Action"] != "iam:PassRole"),
         lambda p: change_policy(p, bool),

@@ -89,7 +89,7 @@ def test_the_bucket_is_unchanged_and_the_command_adds_notifications(
     # Given
     assert notifications(stack) == before
     # When the command of the output is run, as by the AWS CLI
-    inner = re.search(r"\$\((.*)\)", outputs["NotificationCommand"])
+    inner = re.search(r"\$\((.*)\)", outputs["EnableEventBridgeCommand"])
     assert inner
     arguments = shlex.split(inner[1])
     merged = jmespath.search(arguments[arguments.index("--query") + 1], notifications(stack))

@@ -173,7 +173,7 @@ def test_the_runbook_answers_a_stopped_execution(
 
 
 @pytest.mark.parametrize(
-    "section", ["upload-rule-failed", "dead-letter-queue", "sweep-not-invoked"]
+    "section", ["upload-rule-failed", "dead-letter-queue", "sweep-rule-failed"]
 )
 def test_the_runbook_answers_an_upload_without_an_event(
     stack: EmulatedStack, iso: MakeIso, follow: Follow, section: str

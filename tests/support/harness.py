@@ -108,7 +108,7 @@ class ImportHarness:
     part_size: int = PART_SIZE
     limits: BuildLimits | None = None
     allow_list_mode: AllowListMode = AllowListMode.OFF
-    allow_list_uri: str | None = None
+    allow_list_source: str | None = None
     distribution: DistributionSettings | None = None
     image_builder: FakeImageBuilder = field(init=False)
     settings: ImportSettings = field(init=False)
@@ -173,7 +173,7 @@ class ImportHarness:
     def read_allow_list(self) -> AllowList:
         """Read the allow-list from its source."""
         s3, ssm = (lambda: self.client("s3")), (lambda: self.client("ssm"))
-        return AllowListSource(s3, ssm, self.allow_list_uri).read()
+        return AllowListSource(s3, ssm, self.allow_list_source).read()
 
     @property
     def stager(self) -> Stager:

@@ -27,7 +27,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "ImageExpirationDays": "30",
     "CreateEventBus": "true",
     "DistributionConfigurationArn": _ARN.format("imagebuilder", "distribution-configuration/ours"),
-    "ImportConcurrency": "5",
+    "ImportIsoConcurrency": "5",
     "ImportedIsoExpirationDays": "30",
     "KmsKeyArn": _ARN.format("kms", "key/1b2c3d4e-0000-1111-2222-333344445555"),
     "MalwareScan": "GuardDuty",

@@ -31,7 +31,7 @@ SEED: Final = 2026
 
 # Transitions; tests/integration/test_polling.py compares them with the state machine's.
 ALWAYS: Final = 9
-"""HandleUpload, SubmitImport, IsBuildSubmitted, PublishStarted, the last GetBuild and
+"""HandleUpload, SubmitImport, ChooseNextStep, PublishStarted, the last GetBuild and
 IsBuildFinished, PublishAnswer, AnswerPublished, UploadHandled."""
 POLL: Final = 3
 """GetBuild, IsBuildFinished, WaitForNextPoll."""

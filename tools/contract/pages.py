@@ -47,10 +47,10 @@ A subscriber is a rule for the detail-types that you need, and this function; th
 distinguishes the answers, for type checkers, too. Fields of the envelope, such as `region`, stay in
 `event`. An event from another source, or of another major version, raises `UnknownEventError`.
 
-- **The rule** must be on the bus in the output `EventBusName`; the output `EventPattern` matches
-  every answer. List the detail-types: a rule for `source` alone also matches each step of a build,
-  and event types that your version of `parse` does not know. If two stacks publish to one bus,
-  match `detail.metadata.stack`, too.
+- **The rule** must be on the bus in the output `EventBusName`; the output `AnswerEventPattern`
+  matches every answer. List the detail-types: a rule for `source` alone also matches each step of a
+  build, and event types that your version of `parse` does not know. If two stacks publish to one
+  bus, match `detail.metadata.stack`, too.
 - **The package** is in the stack's layer, the output `LayerArn`: for the runtime `python3.13`,
   on arm64 and x86_64. The layer contains pydantic and boto3, which take precedence over the
   runtime's. Your function's code takes precedence over both; a pydantic in it must be {pydantic}.
@@ -100,8 +100,9 @@ Somebody may publish a genuine answer again, so what you do must be idempotent.
   Excess notes are omitted, too.
 - **In no particular order.** A notification can arrive after the answer; compare `metadata.time`.
   The last answer need not have the highest version: an older ISO may be uploaded later. The
-  parameter `/isodrop/<name>/<build>/latest` points to the highest version. It is written before the
-  answer is published, or by the next sweep if a note in the answer says that it could not be.
+  parameter `/isodrop/<name>/<windows-build>/latest` points to the highest version. It is written
+  before the answer is published, or by the next sweep if a note in the answer says that it could
+  not be.
 - **One upload, one `metadata.uploadId`.** Uploads of the same bytes share one import:
   `metadata.attemptId` is the same, and `reused` is true for those that did not start a build.
 - **Only additions within a major version.** Fields and codes may be added; none is removed, and

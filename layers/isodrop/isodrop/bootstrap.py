@@ -55,7 +55,7 @@ def make_intake(environ: Mapping[str, str]) -> "Intake":
     allow_list = AllowListSource(
         s3=lambda: s3,
         ssm=lambda: session.client("ssm", config=CONFIG),
-        uri=settings.allow_list_uri,
+        uri=settings.allow_list_source,
     )
     return Intake(
         s3=s3,

@@ -138,7 +138,7 @@ class IntakeSettings(_Environment):
     min_iso_megabytes: int = Field(0, ge=0)
     max_iso_gigabytes: int | None = Field(None, ge=1)
     allow_list_mode: AllowListMode = AllowListMode.OFF
-    allow_list_uri: str | None = Field(None, pattern=r"^(s3://[^/]+/.+|ssm:.+)$")
+    allow_list_source: str | None = Field(None, pattern=r"^(s3://[^/]+/.+|ssm:.+)$")
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:

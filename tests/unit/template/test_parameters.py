@@ -100,7 +100,7 @@ REFUSED: list[tuple[str, object]] = [
     ("MaxBuildsPerDay", 0),
     ("MinIsoMegabytes", -1),
     ("MaxIsoGigabytes", 0),
-    ("ImportConcurrency", -1),
+    ("ImportIsoConcurrency", -1),
     ("SweepIntervalMinutes", 4),
     ("ImportedIsoExpirationDays", -1),
     ("LatestAcrossWindowsBuilds", "yes"),

@@ -35,8 +35,8 @@ from tools.resolved_template import resolve
         ("UefiDataUri", "s3://ours/uefi.b64", "uefi_data_uri", "s3://ours/uefi.b64"),
         ("MaxConsecutiveFailures", 3, "max_consecutive_failures", 3),
         ("AllowListMode", "warn", "allow_list_mode", "warn"),
-        ("AllowListUri", "s3://ours/list.txt", "allow_list_uri", "s3://ours/list.txt"),
-        ("AllowListParameter", "/isos", "allow_list_uri", "ssm:/isos"),
+        ("AllowListUri", "s3://ours/list.txt", "allow_list_source", "s3://ours/list.txt"),
+        ("AllowListParameter", "/isos", "allow_list_source", "ssm:/isos"),
         ("MaxBuildsAtOnce", 4, "max_builds_at_once", 4),
         ("MaxBuildsPerDay", 12, "max_builds_per_day", 12),
         ("MinIsoMegabytes", 0, "min_iso_megabytes", 0),
@@ -71,9 +71,9 @@ def test_only_the_given_allow_list_may_be_read(
 
 def test_a_concurrency_is_reserved_for_the_importing_function() -> None:
     reserved = "ReservedConcurrentExecutions"
-    assert resolve(ImportConcurrency=5).properties("ImportIso")[reserved] == "5"
+    assert resolve(ImportIsoConcurrency=5).properties("ImportIso")[reserved] == "5"
     assert reserved not in resolve().properties("ImportIso")
-    assert reserved not in resolve(ImportConcurrency=5).properties("ReportBuild")
+    assert reserved not in resolve(ImportIsoConcurrency=5).properties("ReportBuild")
 
 
 def test_the_given_uefi_data_may_be_read_and_no_other_object() -> None:

@@ -30,7 +30,7 @@ def test_by_default_the_stack_creates_its_bucket_and_imports_every_iso() -> None
         "object": {"key": [{"suffix": {"equals-ignore-case": ".iso"}}]},
     }
     assert made.outputs["UploadCommand"] == "aws s3 cp Win11.iso s3://UploadBucket/"
-    assert "NotificationCommand" not in made.outputs
+    assert "EnableEventBridgeCommand" not in made.outputs
 
 
 def test_an_existing_bucket_is_used_and_not_changed() -> None:
@@ -53,7 +53,7 @@ def test_an_existing_bucket_has_an_output_with_the_setup_command(
     there: dict[str, Any],
 ) -> None:
     # Given existing notifications of the bucket
-    command = resolve(ExistingBucketName="our-isos").outputs["NotificationCommand"]
+    command = resolve(ExistingBucketName="our-isos").outputs["EnableEventBridgeCommand"]
     outer, inner = re.fullmatch(r'(.*) --notification-configuration "\$\((.*)\)"', command).groups()  # type: ignore[union-attr] # it is of that form
     # When the command merges
     asks = shlex.split(inner)

@@ -80,7 +80,7 @@ class TestDrift:
 
     def test_a_new_state_is_reported_with_a_remedy(self, root: Path, of: Sources) -> None:
         of.definition["States"]["New"] = {"Type": "Pass", "Next": "UploadHandled"}
-        of.definition["States"]["PublishFailure"]["Next"] = "New"
+        of.definition["States"]["PublishAnswerAfterError"]["Next"] = "New"
         (problem,) = find_drift(of, root, draw)
         assert problem.startswith("docs/machine.svg")
         assert problem.endswith("run: make diagrams")

@@ -41,7 +41,7 @@ class NextStep(StrEnum):
 
     TRACK = "track"
     """There is a build: track it until it ends."""
-    REPORT = "report"
+    ANSWER = "answer"
     """There is nothing to track: publish the answer."""
     SKIP = "skip"
     """Do nothing: another execution has claimed the run, the key does not end in ``.iso``, or the
@@ -204,7 +204,7 @@ class Intake:
             return IntakeResult(NextStep.TRACK, run.import_build.arn)
         if run.answer_json is not None or run.import_build.failure is not None:
             # An earlier invocation recorded the failure, or the sweep answered before a redrive.
-            return IntakeResult(NextStep.REPORT)
+            return IntakeResult(NextStep.ANSWER)
         try:
             multipart_id = None
             if run.decision is None:
@@ -213,12 +213,12 @@ class Intake:
                 # record_decision checks this, too, but is not called for an existing decision.
                 raise PermanentError(CANCELLED.message, code=CANCELLED.code)
             if not isinstance(run.decision, ImportPlan):
-                return IntakeResult(NextStep.REPORT)
+                return IntakeResult(NextStep.ANSWER)
             return IntakeResult(NextStep.TRACK, self._import(run, run.decision, multipart_id))
         except (RejectedError, PermanentError) as error:
             run = self.ledger.record_failure(run, Failure(error.code, str(error)))
             self.stager.discard_copy(run)
-            return IntakeResult(NextStep.REPORT)
+            return IntakeResult(NextStep.ANSWER)
 
     def _import(self, run: Run, plan: ImportPlan, multipart_id: str | None) -> str | None:
         """Stage and submit an accepted upload; returns the ARN of its build."""
