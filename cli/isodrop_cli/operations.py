@@ -13,6 +13,7 @@ from isodrop.aws.ledger_items import UnreadableItemError
 from isodrop.aws.s3 import CurrentObject, get_current_upload
 from isodrop.aws.s3_events import make_object_created_event
 from isodrop.aws.step_functions import StepFunctions
+from isodrop.codes import Code
 from isodrop.domain.arn import Arn
 from isodrop.domain.build import BuildPhase, StepCount
 from isodrop.domain.build_limits import BuildUsage, utc_day
@@ -118,7 +119,7 @@ class StackOperations:
         Raises
         ------
         OperatorError
-            There is no such object, or it has no version id.
+            There is no such object, access to it is denied, or it has no version id.
         TransientError, PermanentError
             A request to AWS fails.
         """
@@ -133,7 +134,9 @@ class StackOperations:
             return self._read_history(Upload(bucket, key, "", 0, "", version_id), uri)
         try:
             found = get_current_upload(self.s3, bucket, key)
-        except RejectedError:
+        except RejectedError as error:
+            if error.code is not Code.OBJECT_GONE:
+                raise OperatorError(f"{uri}: {error}") from error
             raise OperatorError(
                 f"{uri}: there is no such object; isodrop list shows all uploads, and isodrop"
                 " status --version-id shows a deleted one"

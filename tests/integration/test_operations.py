@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from isodrop.aws.ledger import Ledger
 from isodrop.codes import Code, Rejection
@@ -206,6 +208,16 @@ class TestFinding:
     def test_a_missing_object_is_reported_with_a_remedy(self, harness: ImportHarness) -> None:
         with pytest.raises(OperatorError, match=r"no such object; isodrop list"):
             harness.operations.get_history(BUCKET, "nothing.iso")
+
+    def test_a_denied_object_is_not_reported_as_missing(self, harness: ImportHarness) -> None:
+        def deny(**_request: str) -> NoReturn:
+            raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject")
+
+        client = SimpleNamespace(head_object=deny)
+        operations = replace(harness.operations, s3=client)  # type: ignore[arg-type] # not a client
+
+        with pytest.raises(OperatorError, match=r"cannot read the object .*HeadObject.*Forbidden"):
+            operations.get_history(BUCKET, "a.iso")
 
     def test_another_bucket_is_reported_with_a_remedy(self, harness: ImportHarness) -> None:
         with pytest.raises(OperatorError, match=rf"bucket is {BUCKET}; .*--stack"):

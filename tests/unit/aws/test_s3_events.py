@@ -92,7 +92,7 @@ def test_a_retry_event_is_parsed_with_its_overrides() -> None:
     [None, {}, {"number": -1}, {"number": 1, "override": {}}, {"number": 1, "overrides": 2}],
 )
 def test_an_invalid_retry_event_is_refused(run: Any) -> None:
-    with pytest.raises(InvalidEventError, match="run"):
+    with pytest.raises(InvalidEventError, match=r"missing or invalid: run\b"):
         parse_event({**event("good"), "run": run})
 
 
@@ -113,15 +113,20 @@ def test_an_event_without_the_fields_of_an_upload_is_refused(missing: str) -> No
     broken = event("good")
     del broken["detail"]["object"][missing]
 
-    with pytest.raises(InvalidEventError):
+    with pytest.raises(InvalidEventError, match=rf"missing or invalid: detail\.object\.{missing}"):
         parse_event(broken)
 
 
 @pytest.mark.parametrize(
-    "broken", [{}, {"detail": None}, {**event("good"), "detail-type": "Object Deleted"}]
+    ("broken", "problem"),
+    [
+        ({}, "missing or invalid: detail$"),
+        ({"detail": None}, "missing or invalid: detail$"),
+        ({**event("good"), "detail-type": "Object Deleted"}, "not an event of type Object Created"),
+    ],
 )
-def test_another_event_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises(InvalidEventError):
+def test_another_event_is_refused(broken: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidEventError, match=problem):
         parse_event(broken)
 
 

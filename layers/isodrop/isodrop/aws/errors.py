@@ -91,8 +91,13 @@ ERROR_GROUPS: Final = (
             "TransactionConflictException",
             "TransactionInProgressException",
             "ReplicatedWriteConflictException",
-            "TooManyUpdates",
         ),
+    ),
+    ErrorGroup(
+        TransientError,
+        "another update of the same parameter was in progress",
+        "https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html",
+        codes=("TooManyUpdates",),
     ),
     ErrorGroup(
         TransientError,
@@ -204,7 +209,7 @@ _IMAGE_BUILDER_OPERATIONS: Final = frozenset(
 _BY_CODE: Final = {code: each.error_type for each in ERROR_GROUPS for code in each.codes}
 _BY_TYPE: Final = tuple((kind, each.error_type) for each in ERROR_GROUPS for kind in each.raised)
 # The text of a message matters in two cases only. AWS has the same code for a late request and for
-# a wrong key, and Image Builder has one code for everything it refuses, including used-up quotas.
+# a wrong key, and ImportDiskImage has no code of its own for a used-up quota, only the generic one.
 _CLOCK_MESSAGES: Final = ("Signature expired", "Signature not yet current")
 _GENERIC_CODE: Final = "ClientException"
 _MENTIONS_QUOTA: Final = re.compile(r"\b(quota|limit)s?\b", re.IGNORECASE)

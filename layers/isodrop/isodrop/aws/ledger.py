@@ -2,9 +2,9 @@
 
 There are three main kinds of item. A *run* is one handling of an upload: its execution, decision,
 build and answer. An *attempt* is one request to Image Builder for an import, or for the
-distribution of its image. Attempts are numbered from 0 per import or distribution. The
-request of an attempt never changes, and several runs may share the attempt. An *image* is an Image
-Builder image that an answer has named. Most attributes are written only once, and all writes are
+distribution of its image. Attempts are numbered from 0 per import or distribution. The request of
+an attempt never changes, and several runs may share the attempt. An *image* is an Image Builder
+image that an answer has named. Most attributes are written only once, and all writes are
 conditional or idempotent, so crashes, repeats and races result in the same items.
 """
 
@@ -146,9 +146,8 @@ class Ledger(LedgerTable):
         return tuple(parse_run(item) for item in self._query_partition(f"UPLOAD#{upload_id}"))
 
     # ------------------------------------------------------------------ attributes of a run
-    #
     # Unless its docstring says otherwise, a method writes an attribute only once. Each returns the
-    # run as it then is in the ledger; DynamoDB returns it with the error if a condition fails.
+    # updated run or, if a condition fails, the run that DynamoDB returns with the error.
 
     def record_decision(
         self, run: Run, decision: ImportPlan | Rejection, multipart_id: str | None = None
@@ -443,7 +442,7 @@ class Ledger(LedgerTable):
         """Yield the images of a name that are not retired, the highest version first.
 
         Reads are strongly consistent. Pages are read on demand, so a caller that needs only the
-        first image reads one page.
+        first image usually reads one page for each Windows build.
 
         Parameters
         ----------
@@ -451,8 +450,8 @@ class Ledger(LedgerTable):
         windows_build : int, optional
             The Windows build; all Windows builds if not given.
         """
-        builds = [windows_build] if windows_build is not None else self._list_windows_builds(name)
-        highest_first = (self._list_images_of_windows_build(name, each) for each in builds)
+        numbers = self._list_windows_builds(name) if windows_build is None else [windows_build]
+        highest_first = (self._list_images_of_windows_build(name, each) for each in numbers)
         yield from merge(*highest_first, key=lambda image: image.sort_key, reverse=True)
 
     def _list_images_of_windows_build(self, name: str, windows_build: int) -> Iterator[ImageRecord]:
@@ -472,7 +471,11 @@ class Ledger(LedgerTable):
     def _list_windows_builds(self, name: str) -> list[int]:
         key = Key("pk").eq(IMAGE_NAMES) & Key("sk").begins_with(f"{name}/")
         items = self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
-        return [build for listed, build in map(parse_image_name, items) if listed == name]
+        return [
+            windows_build
+            for listed, windows_build in map(parse_image_name, items)
+            if listed == name
+        ]
 
     def retire(self, image: ImageRecord) -> None:
         """Record that an image no longer exists, unless it was recorded again in the meantime."""

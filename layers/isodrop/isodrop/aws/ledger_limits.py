@@ -2,9 +2,9 @@
 
 The builds under way are a set of attempt keys, so freeing a slot twice has no effect. The builds
 started in a day are a number. Both are updated in the transaction that writes the attempt, and in
-the transaction that marks it as refused or lost. So each attempt is counted, and uncounted, exactly
-once, wherever a function is interrupted. The slot of a build that has ended is freed with the
-answer, or by the sweep.
+the transaction that marks it as refused or lost. So each attempt is counted exactly once, and
+uncounted at most once, wherever a function is interrupted. The slot of a build that has ended is
+freed with the answer, or by the sweep.
 """
 
 from collections.abc import Mapping
@@ -82,12 +82,12 @@ def check_limits(
     if position + 1 in result.unmet:
         raise RejectedError(
             Code.DAILY_LIMIT_REACHED,
-            f"The stack's limit of {limits.per_day} builds per day (MaxBuildsPerDay) was reached on"
+            f"The stack's daily limit on builds (MaxBuildsPerDay: {limits.per_day}) was reached on"
             f" {attempt.day} (UTC).",
         )
     if position in result.unmet:
         raise QuotaError(
-            f"the stack's limit of {limits.at_once} builds at once (MaxBuildsAtOnce) has been"
+            f"the stack's limit on builds at once (MaxBuildsAtOnce: {limits.at_once}) has been"
             " reached; this one waits"
         )
 

@@ -1,4 +1,4 @@
-"""S3: reads uploaded objects, their metadata and tags, and other small objects."""
+"""S3: reads uploaded objects, their metadata and tags, and small objects of other kinds."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,8 @@ class ObjectReader:
         Raises
         ------
         RejectedError
-            ``object-gone``: it was replaced or deleted in the meantime.
+            ``object-gone``: it was replaced or deleted in the meantime; ``archived-object`` or
+            ``unreadable-object``.
         TransientError, PermanentError
             Any other error from S3.
         """
@@ -124,7 +125,7 @@ def open_object(
 
 
 def open_any_object(client: "S3Client", location: S3Uri) -> ObjectReader:
-    """Open an object that is not necessarily an upload; errors are not turned into rejections.
+    """Open an object that is not necessarily an upload; only later reads raise rejections.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def open_any_object(client: "S3Client", location: S3Uri) -> ObjectReader:
 
 
 def is_missing(error: IsodropError) -> bool:
-    """Whether S3 reported that the object, its version or its bucket does not exist."""
+    """Whether S3 reported that the object or its version does not exist."""
     return error.aws_code in _DELETED
 
 
@@ -230,7 +231,8 @@ def get_current_upload(client: "S3Client", bucket: str, key: str) -> CurrentObje
     Raises
     ------
     RejectedError
-        ``object-gone``: the object does not exist or was deleted.
+        ``object-gone``: the object does not exist or was deleted; ``unreadable-object``: access to
+        it was denied.
     TransientError, PermanentError
         Any other error from S3.
     """

@@ -99,7 +99,7 @@ class UploadEvent(NamedTuple):
 
 
 class InvalidEventError(IsodropError):
-    """The event is not one that S3 or GuardDuty sends for a new object."""
+    """It is not an event that S3 or GuardDuty sends for a new object, or its run is not valid."""
 
 
 def parse_event(event: dict[str, Any]) -> UploadEvent:
@@ -113,7 +113,8 @@ def parse_event(event: dict[str, Any]) -> UploadEvent:
     Raises
     ------
     InvalidEventError
-        It is not such an event, or lacks a field that identifies the upload.
+        It is not such an event, lacks a field that identifies the upload, or its request for a run
+        is not valid.
     """
     upload, malware_scan = _parse_upload(event)
     return UploadEvent(upload, _parse_run_request(event), malware_scan)
@@ -128,7 +129,7 @@ def _parse_upload(event: dict[str, Any]) -> tuple[Upload, str | None]:
         parsed = _Created.model_validate(event.get("detail"))
     except ValidationError as error:
         raise InvalidEventError(
-            f"not an event that AWS sends; missing or invalid: {_list_fields(error)}"
+            f"not an event that AWS sends; missing or invalid: {_list_fields(error, 'detail')}"
         ) from None
     if event.get("detail-type") != _CREATED:
         raise InvalidEventError(f"not an event of type {_CREATED} or {_SCANNED}")
@@ -170,7 +171,9 @@ def _parse_run_request(event: dict[str, Any]) -> RunRequest:
     try:
         parsed = _RunRequest.model_validate(event["run"])
     except ValidationError as error:
-        raise InvalidEventError(f"not a valid run; check {_list_fields(error)}") from None
+        raise InvalidEventError(
+            f"not a valid run; missing or invalid: {_list_fields(error, 'run')}"
+        ) from None
     return RunRequest(parsed.number, parsed.overrides, uploader)
 
 
@@ -234,5 +237,5 @@ def make_object_created_event(
     return event
 
 
-def _list_fields(error: ValidationError) -> str:
-    return ", ".join(".".join(("detail", *map(str, each["loc"]))) for each in error.errors())
+def _list_fields(error: ValidationError, parent: str) -> str:
+    return ", ".join(".".join((parent, *map(str, each["loc"]))) for each in error.errors())

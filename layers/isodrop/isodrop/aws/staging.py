@@ -1,8 +1,7 @@
 """The staging bucket: S3 copies accepted uploads into it, part by part.
 
-boto3's own ``copy`` is not used: it omits the parts' checksums, without which S3 refuses to
-complete a multipart upload that has a checksum algorithm
-(https://github.com/boto/boto3/issues/3288), and it pins neither version nor ETag.
+boto3's own ``copy`` is not used: it does not return the parts' checksums, cannot continue an
+interrupted copy, and pins the ETag that it finds when it starts, not the one in S3's event.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +34,7 @@ _CONFIG: Final = CONFIG.merge(
 )
 _READS: Final = 3
 """How many times a range is tried: one failure among hundreds must not stop a long hash."""
-_NO_UPLOAD: Final = "NoSuchUpload"
+_NO_MULTIPART_UPLOAD: Final = "NoSuchUpload"
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey"})
 _HEAD_DENIED: Final = "403"
 """S3's only error for a denied HEAD, whether a permission is missing or the request is late."""
@@ -186,7 +185,7 @@ class StagingBucket:
                     **copy_range,
                 )
         except (PermanentError, TransientError) as error:
-            if error.aws_code == _NO_UPLOAD:
+            if error.aws_code == _NO_MULTIPART_UPLOAD:
                 raise NoMultipartUploadError from error
             if rejection := to_rejection(error, source.bucket, source.key):
                 raise rejection from error
@@ -210,7 +209,7 @@ class StagingBucket:
                             part["PartNumber"], part["Size"], part["ETag"], _checksum(part)
                         )
         except PermanentError as error:
-            if error.aws_code == _NO_UPLOAD:
+            if error.aws_code == _NO_MULTIPART_UPLOAD:
                 raise NoMultipartUploadError from error
             raise
 
@@ -251,7 +250,7 @@ class StagingBucket:
             if code == _INVALID_PART:
                 # Another invocation is copying the same parts; the retry lists them again.
                 raise TransientError(str(error), aws_code=error.aws_code) from error
-            if code not in {_NO_UPLOAD, *_ALREADY_EXISTS, *_CONFLICT}:
+            if code not in {_NO_MULTIPART_UPLOAD, *_ALREADY_EXISTS, *_CONFLICT}:
                 raise
             # A lost response, another invocation, or a copy that was deleted in the meantime.
             if code in _CONFLICT or not self.has_copy(key, content):
@@ -324,20 +323,20 @@ class StagingBucket:
             with translate_errors():
                 self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=multipart_id)
         except PermanentError as error:
-            if error.aws_code != _NO_UPLOAD:
+            if error.aws_code != _NO_MULTIPART_UPLOAD:
                 raise
 
     def list_copies(self) -> Iterator[StagedCopy]:
         """List all copies and unfinished multipart uploads."""
         objects = self.client.get_paginator("list_objects_v2")
-        uploads = self.client.get_paginator("list_multipart_uploads")
+        multipart_uploads = self.client.get_paginator("list_multipart_uploads")
         with translate_errors():
             for page in objects.paginate(Bucket=self.name):
                 for each in page.get("Contents", []):
                     yield StagedCopy(each["Key"], each["LastModified"])
-            for listing in uploads.paginate(Bucket=self.name):
-                for upload in listing.get("Uploads", []):
-                    yield StagedCopy(upload["Key"], upload["Initiated"], upload["UploadId"])
+            for listing in multipart_uploads.paginate(Bucket=self.name):
+                for item in listing.get("Uploads", []):
+                    yield StagedCopy(item["Key"], item["Initiated"], item["UploadId"])
 
     def remove(self, staged: StagedCopy) -> None:
         """Delete a copy, or abort its multipart upload."""
@@ -360,11 +359,11 @@ def make_content(parts: tuple[CopiedPart, ...], size: int, part_size: int) -> Co
 
 
 def _checksum(response: Mapping[str, Any]) -> str:
-    """Read the SHA-256 that S3 computed, which is required."""
+    """Read the checksum that S3 computed, which is required."""
     checksum = response.get("ChecksumSHA256")
     if not checksum:
         raise PermanentError(
-            "the response from S3 does not contain the SHA-256 of the copy",
+            "the response from S3 does not contain the checksum that it must have computed",
             code=Code.CHECKSUM_MISSING,
         )
     return str(checksum)
