@@ -9,7 +9,7 @@ import pycdlib
 from pycdlib.pycdlibexception import PyCdlibException
 
 from isodrop.iso.range_reader import RangeReader
-from isodrop.iso.reader import find_image
+from isodrop.iso.reader import find_wim
 from tests.support.external_tools import ProgramError, run
 
 ReferenceReader = Callable[[Path, str, Path], bytes]
@@ -24,7 +24,7 @@ def ours(image: Path) -> bytes:
             file.seek(offset)
             return file.read(length)
 
-        return find_image(RangeReader(read, image.stat().st_size)).image.xml
+        return find_wim(RangeReader(read, image.stat().st_size)).wim.xml
 
 
 def by_7z(image: Path, path: str, work: Path) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 
 from isodrop.iso.range_reader import RangeReader
-from isodrop.iso.reader import find_image
+from isodrop.iso.reader import find_wim
 from isodrop_local.iso_maker import Image, make_image
 from isodrop_local.iso_maker.image import SECTOR, Content
 from isodrop_local.iso_maker.iso import windows_files
@@ -70,11 +70,11 @@ def needed_ranges(image: Image) -> tuple[Places, bytes]:
         ranges.append((offset, length))
         return image.read(offset, length)
 
-    found = find_image(RangeReader(read, image.size))
+    found = find_wim(RangeReader(read, image.size))
     start = image.places["/sources/install.wim"]
-    offset = int.from_bytes(found.image.header[0x50:0x58], "little")
-    xml = (start + offset, len(found.image.xml))
-    return [[256 * SECTOR, SECTOR], [start, len(found.image.header)], list(xml)], found.image.xml
+    offset = int.from_bytes(found.wim.header[0x50:0x58], "little")
+    xml = (start + offset, len(found.wim.xml))
+    return [[256 * SECTOR, SECTOR], [start, len(found.wim.header)], list(xml)], found.wim.xml
 
 
 @contextmanager

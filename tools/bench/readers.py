@@ -21,7 +21,7 @@ from typing import Any
 import pycdlib
 
 from isodrop.iso.range_reader import RangeReader
-from isodrop.iso.reader import find_image
+from isodrop.iso.reader import find_wim
 from isodrop.iso.wim import HEADER_SIZE
 
 Places = list[list[int]]
@@ -111,7 +111,7 @@ def three_reads(client: Client, _size: int, places: Places) -> bytes:
 
 def isodrop_reader(client: Client, size: int, _places: Places) -> bytes:
     """Read as isodrop does."""
-    return find_image(RangeReader(client.read, size)).image.xml
+    return find_wim(RangeReader(client.read, size)).wim.xml
 
 
 def _by_pycdlib(block: int) -> "Reader":

@@ -350,7 +350,7 @@ def test_an_early_22621_is_22h2_whatever_its_name(version: str, key: str) -> Non
     assert f"build {version}, which is 22H2" in found.message
     assert "23H2 contain 22621.2428" in found.message
     assert ("although the file name says 23H2" in found.message) == (
-        parse_file_name(key).named_release == "23H2"
+        parse_file_name(key).certain_release == "23H2"
     )
     assert "under a name" not in found.remedy
 

@@ -179,7 +179,7 @@ def test_an_object_that_ends_without_an_anchor_is_not_whole(layout: str) -> None
     found = read_rejection(longer)
 
     assert found.code is Code.TRUNCATED
-    assert f"the file system extends to {image.size + SECTOR:,}" in found.message
+    assert f"the file system would end at byte {image.size + SECTOR:,}" in found.message
 
 
 def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
@@ -193,7 +193,7 @@ def test_a_file_that_continues_after_the_last_anchor_is_not_whole() -> None:
     found = read_rejection(cut, requests=1)
 
     assert found.code is Code.TRUNCATED
-    assert "the file system extends to" in found.message
+    assert "the file system would end at byte" in found.message
 
 
 def test_any_other_iso_that_is_cut_off_is_reported_as_truncated() -> None:

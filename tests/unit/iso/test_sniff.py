@@ -190,8 +190,12 @@ def test_an_iso_without_its_anchor_is_rejected() -> None:
 @pytest.mark.parametrize(
     ("wim", "files", "words"),
     [
-        (b"", {}, "sources contains boot.wim, idwbinfo.txt, lang.ini, setup.exe, but no"),
-        (b"", {f"sources/{n}": b"" for n in range(9)}, "0, 1, 2, 3 and 9 more, but no"),
+        (
+            b"",
+            {},
+            "sources folder contains boot.wim, idwbinfo.txt, lang.ini, setup.exe, and there",
+        ),
+        (b"", {f"sources/{n}": b"" for n in range(9)}, "0, 1, 2, 3 and 9 more, and there is no"),
     ],
 )
 def test_a_windows_iso_without_the_image_is_rejected(
@@ -209,7 +213,7 @@ def test_an_iso_without_a_folder_sources_is_rejected() -> None:
 
     assert found.code is Code.NOT_WINDOWS
     assert "it holds autorun.inf, boot, bootmgr" not in found.message
-    assert "but no sources/install.wim" in found.message
+    assert "and there is no sources/install.wim" in found.message
 
 
 def test_an_iso_on_which_sources_is_a_file_is_rejected() -> None:

@@ -222,7 +222,7 @@ def test_the_original_spelling_of_a_name_is_kept(
     name: str, word: str | None, label: str | None
 ) -> None:
     read = parse_file_name(name)
-    assert (read.release_word, read.named_release) == (word, label)
+    assert (read.release_word, read.certain_release) == (word, label)
 
 
 @pytest.mark.parametrize(

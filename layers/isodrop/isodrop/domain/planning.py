@@ -82,7 +82,7 @@ def plan_import(
         edition=overrides.edition or settings.edition,
         image_index=overrides.image_index,
         supported_windows_builds=settings.supported_windows_builds,
-        named_release=file_name.named_release,
+        named_release=file_name.certain_release,
         allow_esd=settings.allow_esd,
     )
     if isinstance(image, Rejection):
@@ -124,7 +124,7 @@ def _build_plan(
     file_name: FileName,
     image: SelectedImage,
 ) -> ImportPlan:
-    release = determine_release(image.build, image.revision, file_name.named_release)
+    release = determine_release(image.build, image.revision, file_name.certain_release)
     revision = image.revision or 0
     languages = image.languages or _get_language(file_name)
     version = overrides.semantic_version or f"11.{image.build}.{revision}"

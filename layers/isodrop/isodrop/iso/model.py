@@ -14,7 +14,7 @@ ESD: Final = "esd"
 class ReadRange(Protocol):
     """Reads ``length`` bytes from ``offset``; implemented for S3, for files and in tests.
 
-    It must return exactly ``length`` bytes: the reader never reads beyond the given size.
+    It must return exactly ``length`` bytes; a range never extends beyond the end of the object.
     Exceptions of the callable (such as a lost connection or a changed object) are passed on
     unchanged.
     """
@@ -26,7 +26,10 @@ class ReadRange(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WimImage:
-    """One image of the WIM, from its XML; ``None`` for elements that are missing.
+    """One image of the WIM, from its XML.
+
+    A value is ``None`` if its element is missing, empty or (for numbers) not a number. A missing
+    name is empty.
 
     Attributes
     ----------
@@ -39,7 +42,8 @@ class WimImage:
     installation_type : str or None
         ``WINDOWS/INSTALLATIONTYPE``: ``Client``, ``Server``, ``Server Core``, …
     architecture : str or None
-        ``WINDOWS/ARCH`` as ``x86``, ``x64``, ``arm`` or ``arm64``; ``arch-<n>`` for others.
+        ``WINDOWS/ARCH`` as ``x86``, ``x64``, ``arm``, ``arm64`` or ``ia64``; others as
+        ``arch-<n>``.
     major, minor, build, revision : int or None
         ``WINDOWS/VERSION/{MAJOR,MINOR,BUILD,SPBUILD}``. A revision that is not a number is
         :data:`UNREADABLE`.

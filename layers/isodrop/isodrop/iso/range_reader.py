@@ -20,7 +20,7 @@ usually all folders. An object that ends at or before the offset is read from 0 
 
 MAX_REQUESTS: Final = 24
 MAX_BYTES: Final = 4 << 20
-_MAX_CACHED: Final = 64 * 1024  # longer ranges are folders and XML, which are read once
+_MAX_CACHED: Final = 64 * 1024  # longer ones, but the first, are folders and XML, read once
 
 Observer: TypeAlias = Callable[[int, int], None]
 """Called with offset and length before each range is read."""
@@ -32,7 +32,7 @@ DOWNLOAD_AGAIN: Final = (
 
 
 def damaged_error(what: str) -> RejectedError:
-    """Make the rejection of a damaged ISO; ``what`` describes the damage, without a period."""
+    """Return the error that rejects a damaged ISO; ``what`` is the damage, without a period."""
     return RejectedError(
         Code.UNREADABLE_ISO,
         f"The ISO cannot be read: {what}; an unmodified copy of Microsoft's ISO is needed.",
@@ -40,7 +40,7 @@ def damaged_error(what: str) -> RejectedError:
 
 
 def only_zeros_error(what: str) -> RejectedError:
-    """Make the rejection of an object with zeros where ``what`` must be."""
+    """Return the error that rejects an object with zeros where ``what`` must be."""
     return RejectedError(
         Code.UNREADABLE_ISO,
         f"The ISO cannot be read: there are only zeros where {what} should be, as in a broken"
@@ -55,11 +55,11 @@ def describe_iso(label: str) -> str:
 
 
 def truncated_error(size: int, needed: int, what: str) -> RejectedError:
-    """Make the rejection of an object that is shorter than its contents require."""
+    """Return the error that rejects an object that is shorter than its contents require."""
     return RejectedError(
         Code.TRUNCATED,
-        f"The object ends after {size:,} bytes, but {what} extends to {needed:,}; the whole"
-        " ISO is needed.",
+        f"The object ends after {size:,} bytes, but {what} would end at byte {needed:,};"
+        " the whole ISO is needed.",
     )
 
 

@@ -35,12 +35,12 @@ _ARCHITECTURE_FOLDERS: Final = frozenset({"x64", "amd64", "x86", "arm64"})
 
 
 @dataclass(frozen=True, slots=True)
-class FoundImage:
+class FoundWim:
     """The Windows image file on the ISO, and the volume that contains it."""
 
     volume: Volume
     kind: str
-    image: WimFile
+    wim: WimFile
 
 
 def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> IsoContents:
@@ -73,19 +73,19 @@ def read_iso(read: ReadRange, size: int, observe: Observer | None = None) -> Iso
     isodrop.errors.RejectedError: The object is a text file, not an ISO image; the Windows 11 ISO is needed.
     """  # noqa: E501 # the message is one line
     ranges = RangeReader(read, size, observe)
-    found = find_image(ranges)
+    found = find_wim(ranges)
     return IsoContents(
         label=found.volume.label,
         kind=found.kind,
-        images=read_images(found.image),
-        has_esd_format=found.image.is_esd,
+        images=read_images(found.wim),
+        has_esd_format=found.wim.is_esd,
         size=size,
         requests=ranges.requests,
         bytes_read=ranges.bytes,
     )
 
 
-def find_image(ranges: RangeReader) -> FoundImage:
+def find_wim(ranges: RangeReader) -> FoundWim:
     """Find the Windows image file, and read its header and XML.
 
     Raises
@@ -100,7 +100,7 @@ def find_image(ranges: RangeReader) -> FoundImage:
     volume = open_volume(ranges, anchor)
     if volume.end <= ranges.size:
         return _find_in_volume(ranges, volume)
-    # A known defect of ISO writers: when pycdlib removes a file from an image made by genisoimage,
+    # A known defect of ISO writers: when pycdlib removes a file from an ISO made by genisoimage,
     # the partition stays one sector too long. An object that ends with an anchor is complete.
     truncation = truncated_error(ranges.size, volume.end, "the file system")
     try:
@@ -114,18 +114,18 @@ def find_image(ranges: RangeReader) -> FoundImage:
     return found
 
 
-def _find_in_volume(ranges: RangeReader, volume: Volume) -> FoundImage:
+def _find_in_volume(ranges: RangeReader, volume: Volume) -> FoundWim:
     listing = _list_folder(ranges, volume, volume.root, "its root folder")
     sources = _find_entry(listing, _SOURCES)
     if sources is None or not sources.is_folder:
         raise _multi_architecture_error(ranges, volume, listing) or _not_windows_error(
-            volume, "it", listing
+            volume, "its root folder", listing
         )
     source_entries = _list_folder(ranges, volume, sources.address, _SOURCES)
-    found = _find_windows_image(ranges, volume, source_entries)
+    found = _find_wim(ranges, volume, source_entries)
     if found is None:
         raise _multi_architecture_error(ranges, volume, listing) or _not_windows_error(
-            volume, _SOURCES, source_entries
+            volume, "its sources folder", source_entries
         )
     return found
 
@@ -139,9 +139,7 @@ def _list_folder(
     return list(list_entries(ranges, folder))
 
 
-def _find_windows_image(
-    ranges: RangeReader, volume: Volume, listing: list[FolderEntry]
-) -> FoundImage | None:
+def _find_wim(ranges: RangeReader, volume: Volume, listing: list[FolderEntry]) -> FoundWim | None:
     for name, kind in _KINDS.items():
         entry = _find_entry(listing, name)
         if entry is None:
@@ -152,8 +150,7 @@ def _find_windows_image(
         )
         if file.end > ranges.size:
             raise truncated_error(ranges.size, volume.end, "the file system")
-        image = open_wim(ranges, file)
-        return FoundImage(volume, kind, image)
+        return FoundWim(volume, kind, open_wim(ranges, file))
     if _find_entry(listing, _SPLIT) is not None:
         raise RejectedError(
             Code.SPLIT_IMAGE,
@@ -166,7 +163,7 @@ def _find_windows_image(
 def _multi_architecture_error(
     ranges: RangeReader, volume: Volume, listing: Iterable[FolderEntry]
 ) -> RejectedError | None:
-    """Make the rejection of an ISO with Windows for several architectures; otherwise ``None``."""
+    """Return the error that rejects an ISO with Windows for several architectures, or ``None``."""
     folders = [
         entry
         for entry in listing
@@ -198,9 +195,10 @@ def _find_entry(listing: Iterable[FolderEntry], name: str) -> FolderEntry | None
 
 
 def _not_windows_error(volume: Volume, what: str, listing: Iterable[FolderEntry]) -> RejectedError:
-    names = join_list((entry.name for entry in listing), limit=4) or "nothing"
+    names = join_list((entry.name for entry in listing), limit=4)
+    contents = f"contains {names}" if names else "is empty"
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"{describe_iso(volume.label)} is not a Windows installation ISO: {what} contains {names},"
-        f" but no {_SOURCES}/install.wim; a Windows 11 ISO is needed.",
+        f"{describe_iso(volume.label)} is not a Windows installation ISO: {what} {contents}, and"
+        f" there is no {_SOURCES}/install.wim; a Windows 11 ISO is needed.",
     )

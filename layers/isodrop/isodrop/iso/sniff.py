@@ -58,7 +58,7 @@ _TEXT_CONTROLS: Final = frozenset("\t\n\r\f")
 
 
 def diagnose(ranges: RangeReader) -> RejectedError:
-    """Make the rejection of an object on which no UDF anchor was found."""
+    """Return the error that rejects an object on which no UDF anchor was found."""
     if not ranges.size:
         return RejectedError(
             Code.NOT_AN_ISO,
@@ -71,28 +71,28 @@ def diagnose(ranges: RangeReader) -> RejectedError:
 
 
 def _file_system_error(ranges: RangeReader, data: bytes) -> RejectedError | None:
-    """Make the rejection of an object with the signature of a file system; otherwise ``None``."""
+    """Return the error that rejects an object with the signature of a file system, or ``None``."""
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
-    volume = _read_iso9660(data)
-    if volume is not None and volume[1] > ranges.size:
-        return truncated_error(ranges.size, volume[1], "the file system")
+    label_and_size = _read_iso9660(data)
+    if label_and_size is not None and label_and_size[1] > ranges.size:
+        return truncated_error(ranges.size, label_and_size[1], "the file system")
     anchor_end = (ANCHOR_SECTOR + 1) * SECTOR
     if udf and ranges.size <= anchor_end:
         return truncated_error(ranges.size, anchor_end, "the start of the file system")
     if udf:
         return _udf_error(ranges)
-    if volume is None:
+    if label_and_size is None:
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"{describe_iso(volume[0])} has a plain ISO 9660 file system, which no Windows 11 ISO has;"
-        " an ISO as Microsoft publishes it, with UDF, is needed.",
+        f"{describe_iso(label_and_size[0])} has a plain ISO 9660 file system, which no Windows 11"
+        " ISO has; an ISO as Microsoft publishes it, with UDF, is needed.",
     )
 
 
 def _udf_error(ranges: RangeReader) -> RejectedError:
-    """Make the rejection of a UDF file system whose anchor is not where it should be."""
+    """Return the error that rejects a UDF file system whose anchor is not where it should be."""
     for block in _OTHER_BLOCK_SIZES:
         at = ANCHOR_SECTOR * block
         if at + _TAG_SIZE <= ranges.size:

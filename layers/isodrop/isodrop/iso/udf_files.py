@@ -149,7 +149,7 @@ class _AllocationReader:
         self.ranges, self.volume, self.what, self.long = ranges, volume, what, long
         self.partition = address.partition
         self.count = 0
-        self.ended = False
+        self.seen_partial_block = False
 
     def extents(self, descriptors: bytes) -> list[tuple[int, int]]:
         """Return byte offset and length of each extent, in order."""
@@ -185,11 +185,11 @@ class _AllocationReader:
                 return address
             # An extent that ends within a block is the last recorded one; only allocated extents
             # may follow: 4/12.1.
-            if self.ended and kind != _ALLOCATED:
+            if self.seen_partial_block and kind != _ALLOCATED:
                 raise damaged_error(
                     f"an extent of {self.what}, but not the last one, ends within a block"
                 )
-            self.ended |= bool(length % SECTOR)
+            self.seen_partial_block |= bool(length % SECTOR)
             at_byte = -1 if kind == _NEITHER else self.volume.offset(address, length, self.what)
             extents.append((at_byte if kind == _RECORDED else -1, length))
         return None

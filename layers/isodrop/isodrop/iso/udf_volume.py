@@ -29,7 +29,7 @@ _PARTITION_MAPS: Final = {
     b"*UDF Sparable Partition": "a sparable partition",
     b"*UDF Metadata Partition": "a metadata partition",
 }
-# ECMA-167 requires sixteen sectors for the sequence. Writers use six; eight are read at once.
+# OSTA UDF 1.02, 2.2.3 requires extents of sixteen sectors, but writers fill six; eight are read.
 _SEQUENCE_BYTES: Final = 8 * SECTOR
 
 

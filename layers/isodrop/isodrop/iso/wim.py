@@ -1,4 +1,4 @@
-"""Windows image files, from Microsoft's "Windows Imaging File Format (WIM)"."""
+"""Reads Windows image files, see Microsoft's white paper "Windows Imaging File Format (WIM)"."""
 
 from dataclasses import dataclass
 from struct import Struct
@@ -40,8 +40,8 @@ class WimFile:
     count : int
         The number of images according to the header.
     is_esd : bool
-        Whether it has the ESD format, whatever the file is called. DISM writes that format with
-        ``/Compress:recovery`` only.
+        Whether it has the ESD format, whatever the file is called. DISM writes that format only
+        with ``/Compress:recovery``.
     """
 
     header: bytes
@@ -78,7 +78,7 @@ def _check_header(header: bytes, what: str) -> tuple[int, int]:
     """Reject what cannot be read; returns the version and the number of images."""
     magic, size, version, flags, _, _, part, parts, count = _HEADER.unpack_from(header)
     if magic == _PIPABLE:
-        raise damaged_error(f"{what} is a pipable image, which only wimlib can read")
+        raise damaged_error(f"{what} is a pipable WIM, which only wimlib can read")
     if magic != _MAGIC:
         raise damaged_error(f"{what} does not start like a Windows image file")
     if size != HEADER_SIZE or version not in _VERSIONS:

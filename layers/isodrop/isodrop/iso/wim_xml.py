@@ -1,8 +1,8 @@
 """Parses the XML of a WIM into images, keeping only the elements that are needed.
 
 A DOM of one malicious megabyte would take many megabytes of memory; this parser needs only as much
-as the values it keeps. No WIM contains a document type, an entity or a comment, so all markup that
-starts with ``<!`` is rejected before parsing.
+as the values it keeps. No WIM contains a document type declaration, an entity declaration or a
+comment, so all markup that starts with ``<!`` is rejected before parsing.
 """
 
 import re
@@ -12,6 +12,7 @@ from xml.parsers import expat
 from isodrop.iso.model import UNREADABLE, WimImage
 from isodrop.iso.range_reader import damaged_error
 from isodrop.iso.wim import MAX_IMAGES, WimFile
+from isodrop.text import join_list
 
 MAX_DEPTH: Final = 32
 MAX_ELEMENTS: Final = 32_768
@@ -133,9 +134,10 @@ def read_images(wim: WimFile) -> tuple[WimImage, ...]:
     except (expat.ExpatError, ValueError):  # ValueError for a lone surrogate
         raise damaged_error("the XML of its Windows image file is not well-formed") from None
     if sorted(parser.images) != list(range(1, wim.count + 1)):
+        indexes = join_list(map(str, sorted(parser.images))) or "none"
         raise damaged_error(
-            f"the XML of its Windows image file describes {len(parser.images)} images, which are"
-            f" not numbered from 1 to {wim.count}"
+            f"the XML of its Windows image file describes images with the indexes {indexes}, where"
+            f" the header declares {wim.count}"
         )
     return tuple(_make_image(index, *parser.images[index]) for index in sorted(parser.images))
 

@@ -20,8 +20,8 @@ from isodrop.windows.name_patterns import (
     IGNORED_NUMBERS,
     ISO_KINDS,
     LAB_TIME,
-    LANGUAGE_CODE,
     LANGUAGE_CODES,
+    LANGUAGE_TAG,
     LANGUAGE_TAGS,
     LANGUAGE_WORD,
     LANGUAGE_WORDS,
@@ -36,10 +36,10 @@ from isodrop.windows.name_patterns import (
     SERVER,
     SERVER_YEAR,
     UPDATE_MONTH,
-    WINDOWS,
+    WINDOWS_NUMBER,
     YEAR_AND_MONTH,
     NamePattern,
-    Windows,
+    WindowsKind,
 )
 from isodrop.windows.releases import (
     CLIENT_RELEASES,
@@ -70,12 +70,13 @@ class FileName:
     name : str
         The original base name.
     family : str or None
-        The naming scheme; ``renamed`` if only some words were recognized.
+        That of the naming scheme, unless the kind of ISO implies another; ``renamed`` if only some
+        words were recognized.
     windows : {"11", "10", "server", "none"} or None
         ``none`` for anything other than Windows, such as language packs.
     release : str or None
-        Such as ``24H2`` or ``LTSC 2024``; for Server, the year. As winver shows it: derived from
-        ``build`` unless a word of the name is more specific.
+        Such as ``24H2`` or ``LTSC 2024``; for Server, such as ``2025``. Derived from ``build``,
+        unless the name has a word for a release that fits the build.
     release_word : str or None
         The release that a word of the name states; it may contradict ``build``.
     build, revision : int or None
@@ -93,7 +94,7 @@ class FileName:
 
     name: str
     family: str | None = None
-    windows: Windows | None = None
+    windows: WindowsKind | None = None
     release: str | None = None
     release_word: str | None = None
     build: int | None = None
@@ -105,8 +106,8 @@ class FileName:
     importable: Importable = "unknown"
 
     @property
-    def named_release(self) -> str | None:
-        """The release that the name states, or else the only one whose ISOs have its build."""
+    def certain_release(self) -> str | None:
+        """``release_word``, or else the only release whose ISOs have the build in the name."""
         if self.release_word is not None or self.build is None:
             return self.release_word
         possible = possible_releases(self.build, self.revision)
@@ -181,22 +182,22 @@ def parse_file_name(key: str) -> FileName:
 def _parse_words(name: str, normalized: _NormalizedName, updated: str | None) -> FileName:
     pattern = normalized.pattern
     iso_kind = pattern.iso_kind or _find_iso_kind(normalized)
-    number = _unique_value(re.findall(WINDOWS, normalized.words))
+    windows_number = _unique_value(re.findall(WINDOWS_NUMBER, normalized.words))
     build, revision = _find_build(normalized)
-    word = _find_release_word(normalized, iso_kind)
+    release_word = _find_release_word(normalized, iso_kind)
     if pattern is _UNKNOWN and not (
-        number or iso_kind == "server" or build or re.search(HALF_YEAR, normalized.stem)
+        windows_number or iso_kind == "server" or build or re.search(HALF_YEAR, normalized.stem)
     ):
         return FileName(name)
     language = _unique_value(_find_languages(normalized))
     if language is None and iso_kind in MULTILINGUAL:
         language = "mul"
-    release = _choose_release(normalized, word, iso_kind, build, revision)
-    trusted_word = word if not pattern.is_lab or word == release else None
+    release = _choose_release(normalized, release_word, iso_kind, build, revision)
+    trusted_word = release_word if not pattern.is_lab or release_word == release else None
     facts = FileName(
         name=name,
         family=_choose_family(pattern, iso_kind),
-        windows=_determine_windows(iso_kind, number, word, build),
+        windows=_determine_windows(iso_kind, windows_number, release_word, build),
         release=release,
         release_word=trusted_word,
         build=build,
@@ -235,7 +236,7 @@ def _find_build(normalized: _NormalizedName) -> tuple[int | None, int | None]:
         for match in re.finditer(regex, normalized.stem)
         if normalized.pattern is not _UNKNOWN
         or int(match["build"]) in _BUILDS
-        or (match["revision"] and re.search(WINDOWS, normalized.words))
+        or (match["revision"] and re.search(WINDOWS_NUMBER, normalized.words))
     }
     return found.pop() if len(found) == 1 else (None, None)
 
@@ -264,7 +265,7 @@ def _choose_release(
     build: int | None,
     revision: int | None,
 ) -> str | None:
-    """Return the release, derived from a known build unless the word is more specific."""
+    """Return the release, derived from a known build unless the word fits the build."""
     if build is None:
         return word
     if iso_kind == "server" or (iso_kind in NOT_WINDOWS and re.search(SERVER, normalized.words)):
@@ -278,13 +279,13 @@ def _choose_release(
 
 def _find_languages(normalized: _NormalizedName) -> list[str]:
     words = [re.sub(r"[ _(-]", "", word) for word in re.findall(LANGUAGE_WORD, normalized.stem)]
-    codes = [re.sub(r"[_ ]", "-", code) for code in re.findall(LANGUAGE_CODE, normalized.stem)]
+    tags = [re.sub(r"[_ ]", "-", tag) for tag in re.findall(LANGUAGE_TAG, normalized.stem)]
     first = re.match(LEADING_LANGUAGE_CODE, normalized.stem)
     code = None if first is None else first["code"]
     if code is not None and code not in LANGUAGE_TAGS:
-        codes.append(LANGUAGE_CODES.get(code, ""))
+        tags.append(LANGUAGE_CODES.get(code, ""))
     return [LANGUAGE_WORDS[word] for word in words] + [
-        LANGUAGE_TAGS[tag.lower()] for tag in codes if tag.lower() in LANGUAGE_TAGS
+        LANGUAGE_TAGS[tag.lower()] for tag in tags if tag.lower() in LANGUAGE_TAGS
     ]
 
 
@@ -299,7 +300,7 @@ def _with_importable(facts: FileName, *, documented: bool) -> FileName:
         facts.windows in ("10", "server", "none")
         or facts.architecture in ("arm64", "x86")
         or facts.iso_kind not in MAY_HAVE_ENTERPRISE
-        or facts.named_release in UNSUPPORTED_RELEASES
+        or facts.certain_release in UNSUPPORTED_RELEASES
     ):
         return replace(facts, importable="no")
     is_complete = (
@@ -311,19 +312,19 @@ def _with_importable(facts: FileName, *, documented: bool) -> FileName:
 
 
 def _determine_windows(
-    iso_kind: str | None, number: str | None, word: str | None, build: int | None
-) -> Windows | None:
+    iso_kind: str | None, windows_number: str | None, release_word: str | None, build: int | None
+) -> WindowsKind | None:
     if iso_kind in NOT_WINDOWS:
         return "none"
     if iso_kind == "server":
         return "server"
-    if number is not None:
-        return "11" if number == "11" else "10"
+    if windows_number is not None:
+        return "11" if windows_number == "11" else "10"
     if build is not None:
         return "11" if build >= FIRST_WINDOWS_11_BUILD else "10"
-    if word is not None and word.startswith("LTS"):
+    if release_word is not None and release_word.startswith("LTS"):
         # As text, "24H2" sorts after "2024".
-        return "10" if word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"
+        return "10" if release_word.partition(" ")[2] < FIRST_WINDOWS_11_LTSC else "11"
     return None
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 
-Windows = Literal["11", "10", "server", "none"]
+WindowsKind = Literal["11", "10", "server", "none"]
 
 # Patterns are strings: re compiles them when the first name is parsed, and caches them. Compiling
 # them on import would slow down the start of everything that imports this module.
@@ -204,7 +204,7 @@ IGNORED_NUMBERS: Final = (
 )
 LAB_TIME: Final = r"(?<=[0-9])\.[0-9]{6}-[0-9]{4}(?:\.|(?=_)|$)"
 UPDATE_MONTH: Final = r"_updated_(?P<month>[a-z]{3,9})_(?P<year>20[0-9]{2})(?![0-9])"
-WINDOWS: Final = (
+WINDOWS_NUMBER: Final = (
     r"\b(?:win(?:dows)?(?: (?:pro|ent|edu|enterprise|home|n|server|svr|for)){0,5} ?|w|tiny)"
     r"(10|11)(?![0-9])"
 )
@@ -229,7 +229,7 @@ ARCHITECTURE: Final = (
 LANGUAGE_WORD: Final = r"(?<![a-z])(?:{})(?![a-z])".format(
     "|".join(word.replace("_", "[ _(-]?") for word in sorted(LANGUAGES, key=len, reverse=True))
 )
-LANGUAGE_CODE: Final = r"(?<![a-z0-9])[a-z]{2}[-_ ](?:[a-z]{4}[-_ ])?[a-z]{2}(?![a-z0-9])"
+LANGUAGE_TAG: Final = r"(?<![a-z0-9])[a-z]{2}[-_ ](?:[a-z]{4}[-_ ])?[a-z]{2}(?![a-z0-9])"
 LEADING_LANGUAGE_CODE: Final = r"(?P<code>[a-z]{2,3}(?:-[a-z]{2,4}){0,2})_(?=win|hyper)"
 
 # Matches what is between the beginning and the end of a name.

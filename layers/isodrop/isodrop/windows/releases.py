@@ -1,8 +1,8 @@
-"""The releases of Windows by build number. Tables only, without dependencies.
+"""The releases of Windows by build number: tables, and functions that look up values in them.
 
 Build numbers are not in release order: 26H1 is 28000, 26H2 is 26300. The build number on an ISO is
-not always that of the installed Windows: if a release is an enablement package, its ISOs contain
-the build number of the release before it.
+not always that of the installed Windows: if a release is an enablement package, its ISOs may
+contain the build number of the release that it is based on.
 
 References
 ----------
@@ -69,7 +69,7 @@ LTSC_RELEASES: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRule:
-    """The releases whose ISOs contain a build number and a range of revisions.
+    """The releases whose ISOs contain a build number with a revision in a range.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class ReleaseRule:
 
 
 MAX_REVISION: Final = 99_999
-"""The highest known revision is 26100.32230; no Windows has a revision of more than five digits."""
+"""No revision has more than five digits; the highest known is 32230, of build 26100."""
 
 _HISTORY: Final = "https://learn.microsoft.com/windows/release-health/windows11-release-information"
 _23H2: Final = "https://learn.microsoft.com/windows/whats-new/whats-new-windows-11-version-23h2"
@@ -100,9 +100,9 @@ _22H2_ENDS: Final = (
     "windows-11-22h2-end-of-updates-enterprise-education"
 )
 
-# 23H2 is an enablement package for 22H2. By Microsoft's design its ISOs contain the build 22621,
-# from the first revision of 23H2 on. The last revision of 22H2 is the last one before its end of
-# servicing.
+# 23H2 is an enablement package for 22H2. By Microsoft's design its ISOs contain build 22621, with
+# the first revision of 23H2 (2428) or a later one. The last revision of 22H2 is the last one before
+# its end of servicing.
 RELEASE_RULES: Final = (
     ReleaseRule(22000, 0, MAX_REVISION, ("21H2",), _HISTORY),
     ReleaseRule(22621, 0, 2427, ("22H2",), _HISTORY),
@@ -180,7 +180,7 @@ def determine_release(build: int, revision: int | None, named: str | None) -> st
     -------
     str or None
         ``None`` if it cannot be determined. The file name is used only if several releases share
-        the build and revision.
+        the build and revision, or if both the build and the named release are unknown.
 
     Examples
     --------
@@ -194,7 +194,7 @@ def determine_release(build: int, revision: int | None, named: str | None) -> st
         return possible[0]
     if possible:
         return named if named in possible else None
-    # RELEASE_RULES does not list the build, so its release is not one of CLIENT_RELEASES.
+    # No rule matches. If this is a newer Windows 11 build, its release is not a known one.
     is_half_year = named is not None and _HALF_YEAR.fullmatch(named) is not None
     return named if is_half_year and named not in CLIENT_RELEASES.values() else None
 
