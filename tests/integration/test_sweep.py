@@ -88,7 +88,7 @@ class TestOpenRuns:
 
         assert data(harness)["code"] == Code.EXECUTION_ENDED
         assert (summary.answered, summary.errors, summary.complete) == (1, 1, True)
-        (fields,) = [each for message, each in harness.logged if message == "unreadable"]
+        (fields,) = [each for message, each in harness.logged if message == "unreadable item"]
         assert garbage.items() <= fields.items()
 
     def test_the_summary_has_the_age_of_the_oldest_open_run(self, harness: ImportHarness) -> None:

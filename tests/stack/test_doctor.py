@@ -178,7 +178,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     ),
     "sweep-schedule": (
         "error",
-        "is disabled: runs without an execution get no answer",
+        "is disabled: lost events start nothing, and ended runs get no answer",
         lambda p: p.client("events").disable_rule(Name=p.of["SweepSchedule"]),
     ),
     "report-build": (
@@ -190,7 +190,7 @@ WITH_A_COMMAND: dict[str, tuple[str, str, Break]] = {
     ),
     "execution-role": (
         "error",
-        "is not allowed ec2:DescribeImages: no policy allows it",
+        "is not allowed to perform ec2:DescribeImages: no policy allows it",
         lambda p: p.client("iam").detach_role_policy(
             RoleName=p.of["BuildExecutionRole"],
             PolicyArn=managed("EC2ImageBuilderExecutionPolicy"),
@@ -359,7 +359,7 @@ BY_HAND: dict[str, tuple[str, str, str, Break, Break]] = {
     ),
     "overdue-uploads": (
         "warning",
-        "1 uploads have no answer yet and are overdue, the oldest since 2026-01-02",
+        "1 uploads have no answer yet and are overdue; the oldest was claimed on 2026-01-02",
         "isodrop list --open --stack isodrop",
         lambda p: p.client("dynamodb").put_item(TableName=p.of["LedgerTable"], Item=waiting()),
         lambda p: p.client("dynamodb").delete_item(

@@ -147,7 +147,7 @@ def test_a_good_iso_is_tracked_to_an_existing_build(
 
 
 @pytest.mark.parametrize(
-    ("result", "next_step"), [("NO_THREATS_FOUND", "track"), ("THREATS_FOUND", "report")]
+    ("result", "next_step"), [("NO_THREATS_FOUND", "track"), ("THREATS_FOUND", "answer")]
 )
 def test_a_scan_result_decides_whether_its_upload_is_inspected(
     import_iso: Runtime, uploaded: Uploaded, result: str, next_step: str
@@ -298,7 +298,7 @@ def test_an_arm64_iso_is_answered_with_why_not(
     answer = report_build.invoke(of("report-answer.json", upload))
     # Then
     published = wait_for_event(stack, upload, "ISO Import Rejected")["detail"]["data"]
-    assert decided == {"nextStep": "report", "buildArn": None}
+    assert decided == {"nextStep": "answer", "buildArn": None}
     assert answer["code"] == published["code"] == Code.WRONG_ARCHITECTURE.value
     assert stack.image_builder.calls(IMPORT) == []
 

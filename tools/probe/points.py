@@ -205,7 +205,7 @@ def saved_query(session: Any, stack: Stack) -> tuple[str, bool]:
     logs = session.client("logs")
     saved = logs.describe_query_definitions(queryDefinitionNamePrefix=f"{stack.name}/")
     query = next(
-        (each for each in saved["queryDefinitions"] if each["name"].endswith("kind and code")), None
+        (each for each in saved["queryDefinitions"] if each["name"].endswith("type and code")), None
     )
     if query is None:
         return (

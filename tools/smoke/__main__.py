@@ -1,7 +1,7 @@
 """One real import on a deployed stack: ``make smoke ISO=Win11.iso``. It costs one build.
 
 Runs ``isodrop doctor``, prints the cost and asks for consent, uploads the ISO, follows its import,
-and prints which of the undocumented points hold.
+and prints which assumptions about undocumented behavior hold.
 """
 
 import argparse

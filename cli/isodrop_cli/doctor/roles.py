@@ -282,7 +282,7 @@ def _check_role(
             for each in policies
         )
         return failed(
-            f"the role {name} is not allowed {permission.action}: {_reason(refused)}",
+            f"the role {name} is not allowed to perform {permission.action}: {_reason(refused)}",
             " && ".join(commands)
             if _is_only_missing(refused)
             else f"check {role['Arn']}: {_denied_by(refused)}",

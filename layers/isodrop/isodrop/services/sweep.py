@@ -188,7 +188,7 @@ class Sweeper:
                     CANCELLED if is_cancelled else Failure(Code.EXECUTION_ENDED, execution_end)
                 )
                 run = self.ledger.record_failure(run, failure)
-            run, is_in_progress = self._continue_run(run)
+            run, is_in_progress = self._check_progress(run)
             if is_in_progress or self.outcomes.is_settling(run):
                 summary.waiting += 1
                 summary.count_build(run)
@@ -226,7 +226,7 @@ class Sweeper:
         attempt = self.ledger.get_attempt(record.attempt)
         return run if attempt.build_arn is None else self.ledger.link_build(run, attempt.build_arn)
 
-    def _continue_run(self, run: Run) -> tuple[Run, bool]:
+    def _check_progress(self, run: Run) -> tuple[Run, bool]:
         """Check whether a run's build is in progress; start the distribution of a finished image.
 
         Returns
@@ -390,7 +390,7 @@ class Sweeper:
     def _log_unreadable(self, summary: SweepSummary, error: UnreadableItemError) -> None:
         """Log an item that cannot be read, and therefore gets no answer."""
         summary.errors += 1
-        self.log("unreadable", {**error.key, "error": str(error)})
+        self.log("unreadable item", {**error.key, "error": str(error)})
 
     def _log_upload_errors(
         self, summary: SweepSummary, upload_id: str, upload: Upload
