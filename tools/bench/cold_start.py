@@ -209,7 +209,7 @@ Exiting is not part of the time.
 | --- | --- | --: | --: | --: | --: | --: | --: |
 {rows}
 
-The layer for one architecture ({machine}) has {layer:.2f} MB zipped, with bytecode.
+The layer for one architecture ({machine}) is {layer:.2f} MB zipped, with bytecode.
 """
 _SKIPPED: Final = "{heading}\n\nSkipped: {reason}.\n"
 

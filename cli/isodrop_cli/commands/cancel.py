@@ -53,11 +53,11 @@ def run(options: Namespace) -> ExitCode:
     with open_operations(options) as operations:
         bucket, key = options.upload
         history = operations.get_history(bucket, key, options.version_id)
-        build_arn = operations.cancel(history, include_others=options.include_others)
-    if build_arn is None:
+        arn = operations.cancel(history, include_others=options.include_others)
+    if arn is None:
         print(
             "cancelled before its build started; the answer is published at the import's next retry"
         )
     else:
-        print(f"cancelling {build_arn}; the answer is published when the build has stopped")
+        print(f"cancelling {arn}; the answer is published when it has stopped")
     return ExitCode.OK

@@ -133,7 +133,7 @@ def link(bucket: str, key: str, path: Path, metadata: dict[str, str]) -> dict[st
     """Put a file into a bucket by reference, with the result of a completed multipart upload.
 
     S3 stores objects of up to 50 TB and serves any range of them. The emulator keeps every body in
-    memory, twice while it is uploaded, and a real ISO has 6 GB: so the file stays where it is, and
+    memory, twice while it is uploaded, and a real ISO is 6 GB: so the file stays where it is, and
     ranges are read from it. The ETag has the form of a multipart upload's but is derived from the
     file's identity, because nothing has read the bytes, and there are no checksums.
     """

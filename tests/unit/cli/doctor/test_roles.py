@@ -149,6 +149,6 @@ def test_a_missing_permission_that_builds_need_is_named(
     kept = run_check(check, context(SimulatePrincipalPolicy=refusing(action, **bounded)))
     assert well.level is Level.OK
     assert lacking.level is kept.level is Level.ERROR
-    assert f"is not allowed {action}" in lacking.message
+    assert f"is not allowed to perform {action}" in lacking.message
     assert policy in str(lacking.remedy)
     assert "its permissions boundary denies it" in str(kept.remedy)
