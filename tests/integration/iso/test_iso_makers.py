@@ -117,7 +117,7 @@ REJECTED: dict[str, tuple[Make, Code, str]] = {
         Code.SPLIT_IMAGE,
         "is part 1 of",
     ),
-    "wimlib, pipable": (_pipable, Code.UNREADABLE_ISO, "pipable image"),
+    "wimlib, pipable": (_pipable, Code.UNREADABLE_ISO, "pipable WIM"),
     "genisoimage, Linux": (_linux, Code.NOT_WINDOWS, "plain ISO 9660"),
     "genisoimage, UDF without Windows": (_nothing, Code.NOT_WINDOWS, "no sources/install.wim"),
     "genisoimage, nine tenths": (_cut(0.9), Code.TRUNCATED, "object ends"),
