@@ -205,7 +205,7 @@ class ResumableUpload:
     metadata : mapping of str to str
         User metadata of the object; values that are not ASCII are encoded by :func:`encode_word`.
     plan : PartPlan
-    object_settings : mapping
+    object_options : mapping
         The object's encryption and tags.
     retry_delays : tuple of float
         Seconds before a part is retried.
@@ -217,7 +217,7 @@ class ResumableUpload:
     key: str
     metadata: Mapping[str, str]
     plan: PartPlan
-    object_settings: Mapping[str, str] = field(default_factory=dict)
+    object_options: Mapping[str, str] = field(default_factory=dict)
     retry_delays: tuple[float, ...] = RETRY_DELAYS
 
     def find_pending(self) -> PendingUpload | None:
@@ -398,7 +398,7 @@ class ResumableUpload:
                 Key=self.key,
                 Metadata={name: encode_word(value) for name, value in self.metadata.items()},
                 ChecksumAlgorithm="SHA256",
-                **self.object_settings,  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
+                **self.object_options,  # type: ignore[arg-type] # mypy checks the mapping's values against every parameter
             )["UploadId"]
 
     def _upload_part(

@@ -38,8 +38,8 @@ def model_of(service: str) -> ServiceModel:
 def error_name(service: str, code: str) -> str:
     """Return the name of a service's error in Step Functions' SDK integration.
 
-    It is the exception of the SDK for Java; a code that is not in the service model is
-    reported as the service's base exception.
+    It is the exception of the SDK for Java; a code that is not in the service model is reported as
+    the service's base exception.
     https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
     """
     service_name = service.capitalize()

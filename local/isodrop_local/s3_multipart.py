@@ -277,15 +277,15 @@ def read_listing(body: bytes) -> list[Listed]:
     return listing
 
 
-def check_completion(target: PendingUpload, body: bytes, headers: Mapping[str, str]) -> list[Part]:
+def check_completion(pending: PendingUpload, body: bytes, headers: Mapping[str, str]) -> list[Part]:
     """Check whether an upload can be completed as requested; return its parts.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
     """
     listing = read_listing(body)
-    _check_order(listing, target.algorithm)
-    parts = [_listed_part(listed, target) for listed in listing]
-    if any(part.size < target.minimum for part in parts[:-1]):
+    _check_order(listing, pending.algorithm)
+    parts = [_listed_part(listed, pending) for listed in listing]
+    if any(part.size < pending.minimum for part in parts[:-1]):
         raise S3ResponseError(
             400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size"
         )
@@ -295,9 +295,9 @@ def check_completion(target: PendingUpload, body: bytes, headers: Mapping[str, s
             f"The provided 'x-amz-mp-object-size' header value {wanted} does not match what was"
             f" computed: {size}"
         )
-    _check_composite(parts, target.algorithm, headers)
+    _check_composite(parts, pending.algorithm, headers)
     if headers.get("if-none-match"):
-        _check_absent(target)
+        _check_absent(pending)
     return parts
 
 
@@ -318,16 +318,16 @@ def _check_order(listing: Sequence[Listed], algorithm: str | None) -> None:
         )
 
 
-def _listed_part(listed: Listed, target: PendingUpload) -> Part:
+def _listed_part(listed: Listed, pending: PendingUpload) -> Part:
     """Return the part that is listed.
 
     Without its checksum the whole request is refused: https://github.com/boto/boto3/issues/3288.
     A wrong one is treated as another part: https://github.com/floci-io/floci/pull/3093.
     """
-    part = target.parts.get(listed.number)
+    part = pending.parts.get(listed.number)
     is_invalid = part is None or listed.etag != part.etag
     if part is not None and not is_invalid:
-        if target.algorithm == "SHA256" and "SHA256" not in listed.checksums:
+        if pending.algorithm == "SHA256" and "SHA256" not in listed.checksums:
             raise _invalid(
                 "The upload was created using a sha256 checksum. The complete request must include"
                 f" the checksum for each part. It was missing for part {listed.number} in the"
@@ -366,16 +366,16 @@ def _check_composite(
         )
 
 
-def _check_absent(target: PendingUpload) -> None:
+def _check_absent(pending: PendingUpload) -> None:
     """Check ``If-None-Match: *``.
 
     412 if there is an object; 409 if one was deleted during the upload, and then the
     upload can no longer be completed.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
-    if target.exists:
+    if pending.exists:
         raise _precondition()
-    if target.deleted:
+    if pending.deleted:
         raise S3ResponseError(
             409,
             "ConditionalRequestConflict",

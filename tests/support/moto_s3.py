@@ -245,14 +245,14 @@ def _post(self: Any, behavior: Behavior, *arguments: Any) -> HttpResponse:
             return _completed(self, current)
         multipart = _multipart(self)
         if _algorithm(multipart) == "SHA256":
-            target = PendingUpload(
+            pending = PendingUpload(
                 parts=_parts(multipart),
                 algorithm="SHA256",
                 exists=current is not None,
                 deleted=getattr(multipart, "deleted_meanwhile", False),
                 minimum=_models.S3_UPLOAD_PART_MIN_SIZE,
             )
-            parts = check_completion(target, body, headers)
+            parts = check_completion(pending, body, headers)
             listed = iter([(part.number, part.etag) for part in parts])
             made = self.backend.complete_multipart_upload(bucket, multipart.id, listed)
             return _completed(self, made)

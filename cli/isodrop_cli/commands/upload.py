@@ -250,7 +250,7 @@ class FileUpload:
             key=self.key,
             metadata=self.metadata,
             plan=plan_parts(size, {**self.metadata, **self.object_options}),
-            object_settings=self.object_options,
+            object_options=self.object_options,
         )
 
     def _find_existing(

@@ -38,8 +38,8 @@ class ProgressEvent:
     key : str
         The object's key.
     stage : str
-        The stage that it belongs to, such as ``upload`` or ``building``. An event
-        replaces what was shown for the same stage before.
+        The stage that it belongs to, such as ``upload`` or ``building``. An event replaces what was
+        shown for the same stage before.
     message : str
         For people; empty if the stage says it all.
     at : datetime

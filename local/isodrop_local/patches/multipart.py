@@ -220,7 +220,7 @@ def complete_multipart_upload(
     if refused is not None:
         other: HttpResponse = refused
         return other
-    target = PendingUpload(
+    pending = PendingUpload(
         parts={
             n: Part(n, part["etag"].strip('"'), part["size"], part["checksums"])
             for n, part in upload["parts"].items()
@@ -230,11 +230,11 @@ def complete_multipart_upload(
         deleted=upload.get("deleted_meanwhile", False),
         minimum=_behavior.minimum_part,
     )
-    parts = check_completion(target, body, headers)
+    parts = check_completion(pending, body, headers)
     whole = s3._composite_checksum(
-        target.algorithm, [part.checksums.get(target.algorithm or "") for part in parts]
+        pending.algorithm, [part.checksums.get(pending.algorithm or "") for part in parts]
     )
-    checksums = {str(target.algorithm): whole} if whole else {}
+    checksums = {str(pending.algorithm): whole} if whole else {}
     response = _completed(bucket, key, upload, parts, checksums)
     del s3._multipart_uploads[multipart_id]
     s3._completed_multipart_uploads[multipart_id] = {"key": key, "response": response}

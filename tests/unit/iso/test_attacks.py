@@ -341,7 +341,12 @@ def test_the_same_name_twice() -> None:
         (40, "H", 2, "part 2 of 1"),
         (44, "L", 0, "contains 0 images"),
         (44, "L", 0xFFFFFFFF, "4,294,967,295 images"),
-        (44, "L", 10, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, where the header declares 10"),
+        (
+            44,
+            "L",
+            10,
+            "10 images, but the indexes of those in the XML are: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+        ),
         (0x4F, "B", 6, "compressed"),
         (0x58, "Q", 5, "compressed"),
         (0x50, "Q", 207, "impossible length or offset"),

@@ -90,15 +90,15 @@ def test_the_encoding_declared_in_the_xml_is_ignored(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (GOOD.replace('"1"', '"2"'), "indexes 2, where"),
-        (GOOD.replace('"1"', '"0"'), "indexes 0, where"),
+        (GOOD.replace('"1"', '"2"'), "XML are: 2;"),
+        (GOOD.replace('"1"', '"0"'), "XML are: 0;"),
         (GOOD.replace('"1"', '"-1"'), "not numbered"),
         (GOOD.replace('"1"', '"\uff11"'), "not numbered"),
         (GOOD.replace('"1"', f'"{"9" * 5000}"'), "not numbered"),
         (GOOD.replace(' INDEX="1"', ""), "not numbered"),
         (GOOD.replace("</WIM>", '<IMAGE INDEX="1"/></WIM>'), "1 occurs twice"),
-        (GOOD.replace("</WIM>", '<IMAGE INDEX="2"/></WIM>'), "indexes 1, 2, where"),
-        (GOOD.replace("WIM", "MIW"), "indexes none, where"),
+        (GOOD.replace("</WIM>", '<IMAGE INDEX="2"/></WIM>'), "XML are: 1, 2;"),
+        (GOOD.replace("WIM", "MIW"), "XML are: none;"),
         (GOOD.replace("</NAME>", "</NAME><NAME>y</NAME>"), "NAME twice"),
         (
             GOOD.replace(

@@ -182,8 +182,8 @@ class ImageBuilder:
         """Whether EC2 returns all AMIs of a build in this Region and account.
 
         An AMI that it does not return is deregistered or too new; see
-        :data:`~isodrop.domain.build.SETTLING_TIME`. If a build
-        has AMIs only elsewhere, the result is ``True``; if it has none, ``False``.
+        :data:`~isodrop.domain.build.SETTLING_TIME`. If a build has AMIs only elsewhere, the result
+        is ``True``; if it has none, ``False``.
 
         Raises
         ------

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from heapq import merge
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3.dynamodb.conditions import Attr, ConditionBase, Key
@@ -21,9 +20,9 @@ from botocore.exceptions import ClientError
 from isodrop.aws import ledger_limits
 from isodrop.aws.config import CONFIG
 from isodrop.aws.errors import translate_errors
+from isodrop.aws.ledger_images import LedgerImages
 from isodrop.aws.ledger_items import (
     BUILD_ATTRIBUTES,
-    IMAGE_NAMES,
     SCHEMA_VERSION,
     UnreadableItemError,
     attempt_item,
@@ -33,19 +32,13 @@ from isodrop.aws.ledger_items import (
     content_key,
     decision_to_json,
     image_items,
-    image_key,
-    image_sort_prefix,
-    images_partition,
     parse_attempt,
-    parse_image,
-    parse_image_name,
     parse_run,
     run_item,
     run_key,
     to_json,
     upload_run_key,
 )
-from isodrop.aws.ledger_table import LedgerTable
 from isodrop.aws.ledger_writes import linking_writes, success_write, with_attempt
 from isodrop.aws.transactions import (
     TransactionResult,
@@ -68,7 +61,6 @@ from isodrop.domain.run import (
     BuildKind,
     EndedBuilds,
     Failure,
-    ImageRecord,
     Run,
     RunState,
 )
@@ -87,12 +79,13 @@ Cursor = Mapping[str, str]
 _SWEEP: Final = {"pk": "SWEEP", "sk": "SWEEP"}
 _RUN: Final = 0  # the position of the run's update in each transaction
 _PAGE: Final = 100  # runs per page; BatchGetItem, which get_runs uses, also returns up to 100 items
-_IMAGES: Final = 20  # per page; usually the first image is the one that is needed
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger(LedgerTable):
-    """The functions' access to the table.
+class Ledger(LedgerImages):
+    """The functions' access to the table: runs, attempts, contents and the sweep's checkpoint.
+
+    The methods for images are inherited from :class:`LedgerImages`.
 
     Attributes
     ----------
@@ -263,7 +256,7 @@ class Ledger(LedgerTable):
         images = () if ended.image is None else image_items(replace(ended.image, recorded_at=now))
         result = self._transact(
             update(run_key(run), {"answer": answer}, unless=["answer"]),
-            *map(ledger_limits.free_slot_write, ended.ended),
+            *map(ledger_limits.free_slot_write, ended.imports),
             *(success_write(key, now) for key in ended.succeeded),
             *map(put, images),
         )
@@ -425,7 +418,7 @@ class Ledger(LedgerTable):
         """Whether the cancellation of a run was requested, with a strongly consistent read."""
         return self._get(cancellation_key(run)) is not None
 
-    # ------------------------------------------------------------------ contents and images
+    # ------------------------------------------------------------------ contents
 
     def get_sha256(self, content_id: str) -> str | None:
         """Read the SHA-256 of the content with this id; ``None`` if it has not been computed."""
@@ -434,58 +427,13 @@ class Ledger(LedgerTable):
 
     def record_content_sha256(self, content_id: str, sha256: str) -> None:
         """Write the SHA-256 of the content with this id; idempotent."""
-        values: dict[str, Any] = {"schemaVersion": SCHEMA_VERSION, "sha256": sha256}
+        item: dict[str, Any] = {
+            **content_key(content_id),
+            "schemaVersion": SCHEMA_VERSION,
+            "sha256": sha256,
+        }
         with translate_errors():
-            self.table.put_item(Item={**content_key(content_id), **values})
-
-    def list_images(self, name: str, windows_build: int | None = None) -> Iterator[ImageRecord]:
-        """Yield the images of a name that are not retired, the highest version first.
-
-        Reads are strongly consistent. Pages are read on demand, so a caller that needs only the
-        first image usually reads one page for each Windows build.
-
-        Parameters
-        ----------
-        name : str
-        windows_build : int, optional
-            The Windows build; all Windows builds if not given.
-        """
-        numbers = self._list_windows_builds(name) if windows_build is None else [windows_build]
-        highest_first = (self._list_images_of_windows_build(name, each) for each in numbers)
-        yield from merge(*highest_first, key=lambda image: image.sort_key, reverse=True)
-
-    def _list_images_of_windows_build(self, name: str, windows_build: int) -> Iterator[ImageRecord]:
-        key = Key("pk").eq(images_partition(name)) & Key("sk").begins_with(
-            image_sort_prefix(windows_build)
-        )
-        items = self._paginate(
-            {
-                "KeyConditionExpression": key,
-                "ConsistentRead": True,
-                "ScanIndexForward": False,
-                "Limit": _IMAGES,
-            }
-        )
-        yield from (parse_image(item) for item in items if "retired" not in item)
-
-    def _list_windows_builds(self, name: str) -> list[int]:
-        key = Key("pk").eq(IMAGE_NAMES) & Key("sk").begins_with(f"{name}/")
-        items = self._paginate({"KeyConditionExpression": key, "ConsistentRead": True})
-        return [
-            windows_build
-            for listed, windows_build in map(parse_image_name, items)
-            if listed == name
-        ]
-
-    def retire(self, image: ImageRecord) -> None:
-        """Record that an image no longer exists, unless it was recorded again in the meantime."""
-        self._update_if(
-            image_key(image), {"retired": True}, Attr("recordedAt").eq(image.recorded_at)
-        )
-
-    def list_image_names(self) -> list[tuple[str, int]]:
-        """List all pairs of an image name and a Windows build."""
-        return [parse_image_name(item) for item in self._query_partition(IMAGE_NAMES)]
+            self.table.put_item(Item=item)
 
     # ------------------------------------------------------------------ listings and the sweep
 
@@ -566,8 +514,11 @@ class Ledger(LedgerTable):
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Write the checkpoint for the next sweep: plain JSON."""
-        state = json.dumps(checkpoint)
-        item: dict[str, Any] = {**_SWEEP, "schemaVersion": SCHEMA_VERSION, "checkpoint": state}
+        item: dict[str, Any] = {
+            **_SWEEP,
+            "schemaVersion": SCHEMA_VERSION,
+            "checkpoint": json.dumps(checkpoint),
+        }
         with translate_errors():
             self.table.put_item(Item=item)
 

@@ -76,7 +76,7 @@ class ObjectReader:
             return data[offset - start : offset - start + length]
         target = _target(self.bucket, self.key, self._requested_version)
         with _translate_to_rejections(self.bucket, self.key):
-            response = _get(self.client, target, self.etag, (offset, length))
+            response = _get(self.client, target, self.etag, offset, length)
         return _body(response, length)
 
 
@@ -152,7 +152,7 @@ def _open(
     if size is not None and size <= offset:
         offset = 0
     try:
-        response = _get(client, target, etag, (offset, length))
+        response = _get(client, target, etag, offset, length)
     except _BeyondTheEndError:
         # Smaller than any Windows ISO: get its size and read it from the start, to identify it.
         head = _head(client, target, etag)
@@ -160,7 +160,7 @@ def _open(
         if small == 0:
             return _make_reader(client, location, head, 0, (0, b""))
         offset, length = 0, min(length, small)
-        response = _get(client, target, etag, (offset, length))
+        response = _get(client, target, etag, offset, length)
     content_range = response.get("ContentRange", "")
     total = _TOTAL.fullmatch(content_range)
     if total is None or "ETag" not in response:
@@ -375,7 +375,7 @@ def read_text(client: "S3Client", uri: str, limit: int) -> str:
         Any other error from S3.
     """
     location = S3Uri.parse(uri)
-    response = _get(client, _target(location.bucket, location.key, None), None, (0, limit + 1))
+    response = _get(client, _target(location.bucket, location.key, None), None, 0, limit + 1)
     with translate_errors():
         data = response["Body"].read()
     try:
@@ -401,9 +401,8 @@ def _conditions(etag: str | None) -> dict[str, str]:
 
 
 def _get(
-    client: "S3Client", target: Mapping[str, str], etag: str | None, at: tuple[int, int]
+    client: "S3Client", target: Mapping[str, str], etag: str | None, offset: int, length: int
 ) -> Mapping[str, Any]:
-    offset, length = at
     byte_range = f"bytes={offset}-{offset + length - 1}"
     try:
         with translate_errors():

@@ -109,8 +109,8 @@ def image_tags(
     Parameters
     ----------
     isodrop_tags : mapping of str to str or None
-        isodrop's own tags, without their prefix. They take precedence; a tag whose
-        value is ``None`` is left out.
+        isodrop's own tags, without their prefix. They take precedence; a tag whose value is
+        ``None`` is left out.
     parameter_tags : mapping of str to str
         The tags from the stack's parameter ImageTags.
 

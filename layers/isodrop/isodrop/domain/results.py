@@ -166,7 +166,7 @@ def ended_builds(run: Run, outcome: Outcome, answer: Data) -> EndedBuilds:
     if build is not None and build.phase is BuildPhase.RUNNING:
         return EndedBuilds()
     if build is None or build.phase is not BuildPhase.SUCCEEDED or not build.amis:
-        return EndedBuilds(ended=(record.attempt,))
+        return EndedBuilds(imports=(record.attempt,))
     succeeded = [record.attempt]
     distribution_build = outcome.distribution_build
     if distribution_build is not None and distribution_build.phase is BuildPhase.SUCCEEDED:

@@ -161,7 +161,7 @@ class EndedBuilds:
 
     Attributes
     ----------
-    ended : tuple of AttemptKey
+    imports : tuple of AttemptKey
         The attempts at imports whose builds have ended, so that their slots are free.
     succeeded : tuple of AttemptKey
         The attempts whose builds succeeded.
@@ -169,7 +169,7 @@ class EndedBuilds:
         The image that the answer names.
     """
 
-    ended: tuple[AttemptKey, ...] = ()
+    imports: tuple[AttemptKey, ...] = ()
     succeeded: tuple[AttemptKey, ...] = ()
     image: "ImageRecord | None" = None
 

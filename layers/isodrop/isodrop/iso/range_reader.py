@@ -20,7 +20,8 @@ usually all folders. An object that ends at or before the offset is read from 0 
 
 MAX_REQUESTS: Final = 24
 MAX_BYTES: Final = 4 << 20
-_MAX_CACHED: Final = 64 * 1024  # longer ones, but the first, are folders and XML, read once
+# Longer ranges are folders and XML, which are read once; the first range is always cached.
+_MAX_CACHED: Final = 64 * 1024
 
 Observer: TypeAlias = Callable[[int, int], None]
 """Called with offset and length before each range is read."""

@@ -1,6 +1,6 @@
 """Diagnoses an object on which no UDF anchor was found, and makes its rejection."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from isodrop.codes import Code
 from isodrop.errors import RejectedError
@@ -74,19 +74,19 @@ def _file_system_error(ranges: RangeReader, data: bytes) -> RejectedError | None
     """Return the error that rejects an object with the signature of a file system, or ``None``."""
     names = {data[at + 1 : at + 6] for at in range(_RECOGNITION * SECTOR, len(data) - 6, SECTOR)}
     udf = bool(names & {b"BEA01", b"NSR02", b"NSR03"})
-    label_and_size = _read_iso9660(data)
-    if label_and_size is not None and label_and_size[1] > ranges.size:
-        return truncated_error(ranges.size, label_and_size[1], "the file system")
+    iso9660 = _read_iso9660(data)
+    if iso9660 is not None and iso9660.size > ranges.size:
+        return truncated_error(ranges.size, iso9660.size, "the file system")
     anchor_end = (ANCHOR_SECTOR + 1) * SECTOR
     if udf and ranges.size <= anchor_end:
         return truncated_error(ranges.size, anchor_end, "the start of the file system")
     if udf:
         return _udf_error(ranges)
-    if label_and_size is None:
+    if iso9660 is None:
         return None
     return RejectedError(
         Code.NOT_WINDOWS,
-        f"{describe_iso(label_and_size[0])} has a plain ISO 9660 file system, which no Windows 11"
+        f"{describe_iso(iso9660.label)} has a plain ISO 9660 file system, which no Windows 11"
         " ISO has; an ISO as Microsoft publishes it, with UDF, is needed.",
     )
 
@@ -132,12 +132,18 @@ def _describe_zeros(data: bytes) -> str | None:
     return "has only zeros where the file system should be"
 
 
-def _read_iso9660(data: bytes) -> tuple[str, int] | None:
+class _Iso9660(NamedTuple):
+    label: str
+    size: int
+
+
+def _read_iso9660(data: bytes) -> _Iso9660 | None:
     """Return label and size in bytes from the primary volume descriptor (ECMA-119 8.4)."""
     for at in range(_RECOGNITION * SECTOR, len(data) - SECTOR + 1, SECTOR):
         if data[at : at + 7] == b"\x01CD001\x01":
             label = data[at + 40 : at + 72].decode("latin-1").strip(" \0")
-            return label, int.from_bytes(data[at + 80 : at + 84], "little") * SECTOR
+            size = int.from_bytes(data[at + 80 : at + 84], "little") * SECTOR
+            return _Iso9660(label, size)
     return None
 
 

@@ -136,8 +136,8 @@ def read_images(wim: WimFile) -> tuple[WimImage, ...]:
     if sorted(parser.images) != list(range(1, wim.count + 1)):
         indexes = join_list(map(str, sorted(parser.images))) or "none"
         raise damaged_error(
-            f"the XML of its Windows image file describes images with the indexes {indexes}, where"
-            f" the header declares {wim.count}"
+            f"the header of its Windows image file declares {wim.count} images, but the indexes of"
+            f" those in the XML are: {indexes}"
         )
     return tuple(_make_image(index, *parser.images[index]) for index in sorted(parser.images))
 

@@ -72,8 +72,8 @@ class LatestParameters:
         Raises
         ------
         TransientError, PermanentError
-            The parameters may be out of date; try again. Images that were
-            marked as retired stay so.
+            The parameters may be out of date; try again. Images that were marked as retired stay
+            so.
         """
         known: dict[str, str | None] = {}
         if verified_build is not None and verified_build.status == "AVAILABLE":

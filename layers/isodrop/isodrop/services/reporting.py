@@ -100,9 +100,7 @@ class Reporter:
         """Publish the notification that the build was started and is being tracked."""
         data = started_data(run)
         if data is None:
-            raise PermanentError(
-                f"run {run.run_request.number} of {run.upload_id} has no build yet"
-            )
+            raise _no_build_error(run)
         self._publish(make_event(run, data, self.stack, self.now(), "started"), run)
 
     def publish_progress(
@@ -124,9 +122,7 @@ class Reporter:
             steps = self.outcomes.builder.count_steps(arn) if arn else StepCount(0, 0)
         data = progressed_data(run, status, previous, steps)
         if data is None:
-            raise PermanentError(
-                f"run {run.run_request.number} of {run.upload_id} has no build yet"
-            )
+            raise _no_build_error(run)
         name = progress_name(run, status, steps)
         self._publish(make_event(run, data, self.stack, self.now(), *name), run)
 
@@ -210,6 +206,10 @@ class Reporter:
     def _publish(self, event: Event, run: Run) -> None:
         resources = [arn for arn in (run.import_build.arn, run.distribution.arn) if arn]
         self.publisher.publish(event.detail_type, event.detail(), event.metadata.time, resources)
+
+
+def _no_build_error(run: Run) -> PermanentError:
+    return PermanentError(f"run {run.run_request.number} of {run.upload_id} has no build yet")
 
 
 def _serialize(event: Event) -> str:

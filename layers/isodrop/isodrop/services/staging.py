@@ -231,8 +231,8 @@ class Stager:
         """Check that no import reads, or will read, a run's copy.
 
         Only the request of an attempt that the run created names the copy, and the run is linked to
-        that attempt. If the run has ended and the request was never sent, the
-        attempt is marked as lost; a build that is found is recorded.
+        that attempt. If the run has ended and the request was never sent, the attempt is marked as
+        lost; a build that is found is recorded.
 
         Parameters
         ----------

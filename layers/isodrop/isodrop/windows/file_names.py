@@ -260,21 +260,21 @@ def _find_release_word(normalized: _NormalizedName, iso_kind: str | None) -> str
 
 def _choose_release(
     normalized: _NormalizedName,
-    word: str | None,
+    release_word: str | None,
     iso_kind: str | None,
     build: int | None,
     revision: int | None,
 ) -> str | None:
     """Return the release, derived from a known build unless the word fits the build."""
     if build is None:
-        return word
+        return release_word
     if iso_kind == "server" or (iso_kind in NOT_WINDOWS and re.search(SERVER, normalized.words)):
-        return word or SERVER_RELEASES.get(build) or CLIENT_RELEASES.get(build)
+        return release_word or SERVER_RELEASES.get(build) or CLIENT_RELEASES.get(build)
     if iso_kind in LTSC:
-        is_ltsc = word is not None and word.startswith("LTS")
-        return word if is_ltsc else LTSC_RELEASES.get(build)
+        is_ltsc = release_word is not None and release_word.startswith("LTS")
+        return release_word if is_ltsc else LTSC_RELEASES.get(build)
     possible = (*possible_releases(build, revision), CLIENT_RELEASES.get(build))
-    return word if word in possible else possible[0] or word
+    return release_word if release_word in possible else possible[0] or release_word
 
 
 def _find_languages(normalized: _NormalizedName) -> list[str]:
